@@ -1,0 +1,164 @@
+//! `detector run`: the stream through the line.
+
+use super::progress::{Progress, cpu_time, grouped, megabytes, memory_peak_bytes};
+use super::setup::{EngineArgs, engine, moment};
+use super::Failure;
+use crate::pipeline::{self, Plan};
+use crate::sink::files::OutputPaths;
+use crate::source::files::Lines;
+use crate::source::labels::LabelFile;
+use crate::store::embedded::Embedded;
+use engine::{Engine, Wanted};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Run a stream of events through the line: actions out, state kept.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  detector run --config conf/ --input events.ndjson.gz --labels labels.ndjson --output actions.ndjson
+  cat events.ndjson | detector run --config conf/ --input - --output -
+  detector run --config conf/ --input events.ndjson --output actions.ndjson --state state/   (goes on where it was stopped)")]
+pub struct Args {
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Events, one JSON object a line, plain, gzip or zstd; `-` reads standard input.
+    #[arg(long)]
+    input: PathBuf,
+    /// Labels, in the same form.
+    #[arg(long)]
+    labels: Option<PathBuf>,
+    /// Where actions go; `-` is standard output.
+    #[arg(long)]
+    output: Option<PathBuf>,
+    /// Where messages go that cannot be read, each with its reason.
+    #[arg(long)]
+    dead_letters: Option<PathBuf>,
+    /// A line with the score of every event, in input order.
+    #[arg(long)]
+    scores_out: Option<PathBuf>,
+    /// Folder of the embedded state: a run that was stopped goes on from its last checkpoint.
+    #[arg(long)]
+    state: Option<PathBuf>,
+    /// Nothing after this moment exists.
+    #[arg(long, value_parser = moment)]
+    until: Option<i64>,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args) -> Result<(), Failure> {
+    let (mut engine, _) = engine(&args.engine)?;
+    engine.want(Wanted { scores: args.scores_out.is_some(), ..Wanted::default() });
+    let outputs =
+        OutputPaths { actions: args.output, scores: args.scores_out, dead_letters: args.dead_letters };
+    let store = args.state.as_deref().map(Embedded::open).transpose()?;
+    let (input, position) = match &store {
+        Some(store) => {
+            let (lines, position) = pipeline::resume(&mut engine, store, &args.input, &outputs)?;
+            (lines, Some(position))
+        }
+        None => (Lines::open(&args.input)?, None),
+    };
+    let labels = match &args.labels {
+        Some(path) => LabelFile::load(path, &engine.decoder(), args.until)?,
+        None => LabelFile::default(),
+    };
+    let resumed_at = position.as_ref().map_or(0, |p| p.place.line);
+    let progress = Progress::bytes("run", input.length());
+    let checkpoint_events = engine.config().state.checkpoint_events;
+    let before = engine.counts();
+    let cpu = cpu_time().unwrap_or_default();
+    let summary = pipeline::run(
+        &mut engine,
+        Plan {
+            input,
+            labels,
+            outputs,
+            store: store.as_ref().zip(position),
+            checkpoint_events,
+            until_ms: args.until,
+            on_action: None,
+            on_effects: None,
+            progress: &mut |done| progress.set(done),
+        },
+    );
+    let took = progress.finish();
+    let summary = summary?;
+    if resumed_at > 0 {
+        say(&format!("went on behind line {}", grouped(resumed_at)));
+    }
+    let cpu = cpu_time().unwrap_or_default().saturating_sub(cpu);
+    report(&engine, before.events, &summary, took, cpu, args.json);
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "what a person reads goes to standard error; standard output is for data")]
+pub(super) fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Says what a run did and what it cost.
+pub(super) fn report(
+    engine: &Engine,
+    events_before: u64,
+    summary: &pipeline::Summary,
+    took: Duration,
+    cpu: Duration,
+    json: bool,
+) {
+    let counts = engine.counts();
+    let events = counts.events - events_before;
+    let seconds = took.as_secs_f64().max(1e-9);
+    let rate = events as f64 / seconds;
+    let cpu_us = cpu.as_secs_f64() * 1e6 / events.max(1) as f64;
+    let peak = memory_peak_bytes().unwrap_or(0);
+    if json {
+        let value = serde_json::json!({
+            "events": events, "events_total": counts.events, "lines": summary.lines, "rejects": summary.rejects,
+            "redelivered": counts.redelivered, "too_late": counts.too_late, "labels": counts.labels,
+            "labels_unjoined": counts.labels_unjoined, "labels_unknown": counts.labels_unknown,
+            "actions": counts.actions, "shadow_actions": counts.shadow_actions, "degraded": counts.degraded,
+            "reversals": counts.reversals, "accounts": engine.size().accounts, "entities": engine.size().entities,
+            "links": engine.size().links, "seconds": took.as_secs_f64(), "events_per_second": rate,
+            "cpu_us_per_event": cpu_us, "memory_peak_bytes": peak, "checkpoints": summary.checkpoints,
+            "versions": {"model": engine.versions().model, "policy": engine.versions().policy, "features": engine.versions().features},
+        });
+        say(&value.to_string());
+        return;
+    }
+    let size = engine.size();
+    say(&format!(
+        "{} events in {seconds:.1} s: {} events per second, {cpu_us:.2} us CPU per event; peak memory {}",
+        grouped(events),
+        grouped(rate as u64),
+        megabytes(peak)
+    ));
+    say(&format!(
+        "{} accounts, {} entities, {} links; {} labels ({} without their event, {} about unknown accounts)",
+        grouped(size.accounts),
+        grouped(size.entities),
+        grouped(size.links),
+        grouped(counts.labels),
+        grouped(counts.labels_unjoined),
+        grouped(counts.labels_unknown),
+    ));
+    say(&format!(
+        "{} actions, {} in shadow, {} cut to review by caps, {} reversed",
+        grouped(counts.actions),
+        grouped(counts.shadow_actions),
+        grouped(counts.degraded),
+        grouped(counts.reversals),
+    ));
+    if summary.rejects + counts.redelivered + counts.too_late > 0 {
+        say(&format!(
+            "{} rejects, {} redelivered, {} too late for more than lifetime counts",
+            grouped(summary.rejects),
+            grouped(counts.redelivered),
+            grouped(counts.too_late)
+        ));
+    }
+    if events == 0 && summary.lines == 0 {
+        say("the input is empty: nothing was scored");
+    }
+}

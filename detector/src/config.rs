@@ -1,0 +1,201 @@
+//! Reading `detector.toml`: file, `${ENV}`, `DETECTOR__SECTION__KEY` overrides; all errors at once.
+
+use engine::config::Config;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A configuration that could not be taken, with everything that is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {}", problems.join("\n  "))]
+pub struct ConfigError {
+    /// The file.
+    pub path: String,
+    /// Each problem: what, where, what to do.
+    pub problems: Vec<String>,
+}
+
+/// A configuration and the folder that its relative paths start from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The values.
+    pub config: Config,
+    /// The file read.
+    pub file: PathBuf,
+    /// Folder of the file.
+    pub folder: PathBuf,
+}
+
+impl Loaded {
+    /// A path of the configuration, made absolute against the file's folder.
+    pub fn resolve(&self, path: &str) -> PathBuf {
+        self.folder.join(path)
+    }
+}
+
+/// Reads a file, or `detector.toml` in a folder, with the process's environment.
+///
+/// # Errors
+/// When the file cannot be read, or with everything that is wrong in it.
+pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+    load_with(path, &std::env::vars().collect())
+}
+
+/// As [`load`], with the environment passed in.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, ConfigError> {
+    let file = if path.is_dir() { path.join("detector.toml") } else { path.to_path_buf() };
+    let fail = |problems: Vec<String>| ConfigError { path: file.display().to_string(), problems };
+    let text = std::fs::read_to_string(&file).map_err(|e| {
+        fail(vec![format!("cannot read it: {e}\nhint: `detector init --events F --out DIR` writes one that fits a stream")])
+    })?;
+    let config = parse(&text, env).map_err(fail)?;
+    let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
+    Ok(Loaded { config, file, folder })
+}
+
+/// Turns the text into values, and checks that all of it is understood.
+///
+/// # Errors
+/// Everything that is wrong: unset variables, unknown keys, values of the wrong type.
+pub fn parse(text: &str, env: &BTreeMap<String, String>) -> Result<Config, Vec<String>> {
+    let mut problems = Vec::new();
+    let text = substitute(text, env, &mut problems);
+    let mut table: toml::Table = match text.parse() {
+        Ok(table) => table,
+        Err(e) => {
+            problems.push(e.to_string().trim_end().to_string());
+            return Err(problems);
+        }
+    };
+    for (name, value) in env {
+        if let Some(path) = name.strip_prefix("DETECTOR__") {
+            let path: Vec<String> = path.split("__").map(str::to_lowercase).collect();
+            if let Err(why) = set(&mut table, &path, value) {
+                problems.push(format!("environment variable {name}: {why}"));
+            }
+        }
+    }
+    // Section by section, so that one wrong section does not hide the next.
+    let mut good = toml::Table::new();
+    for (section, value) in table {
+        let mut alone = toml::Table::new();
+        alone.insert(section.clone(), value.clone());
+        match alone.try_into::<Config>() {
+            Ok(_) => {
+                good.insert(section, value);
+            }
+            Err(e) => problems.push(describe(&section, &e.to_string())),
+        }
+    }
+    let config = match good.try_into::<Config>() {
+        Ok(config) => config,
+        Err(e) => {
+            problems.push(e.to_string());
+            return Err(problems);
+        }
+    };
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+fn describe(section: &str, error: &str) -> String {
+    let error = error.trim_end().replace('\n', " ");
+    let mut text = format!("[{section}]: {error}");
+    if let Some(unknown) = error.split("unknown field `").nth(1).and_then(|r| r.split('`').next()) {
+        let known: Vec<&str> = error
+            .split("expected")
+            .nth(1)
+            .unwrap_or("")
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .collect();
+        let nearest = known
+            .iter()
+            .map(|k| (strsim::jaro_winkler(k, unknown), *k))
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .filter(|(similarity, _)| *similarity > 0.75);
+        if let Some((_, nearest)) = nearest {
+            text.push_str(&format!("\n  hint: did you mean `{nearest}`?"));
+        }
+    }
+    text
+}
+
+fn substitute(text: &str, env: &BTreeMap<String, String>, problems: &mut Vec<String>) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        if line.trim_start().starts_with('#') {
+            out.push_str(line);
+            continue;
+        }
+        let mut rest = line;
+        while let Some(start) = rest.find("${") {
+            let Some(end) = rest[start..].find('}') else { break };
+            let name = &rest[start + 2..start + end];
+            out.push_str(&rest[..start]);
+            match env.get(name) {
+                Some(value) => out.push_str(&value.replace('\\', "\\\\").replace('"', "\\\"")),
+                None => problems.push(format!(
+                    "line {}: the environment variable {name} is not set\n  hint: export {name}=..., or write the value in its place",
+                    number + 1
+                )),
+            }
+            rest = &rest[start + end + 1..];
+        }
+        out.push_str(rest);
+    }
+    out
+}
+
+fn set(table: &mut toml::Table, path: &[String], text: &str) -> Result<(), String> {
+    let [section, rest @ ..] = path else { return Err("names no key".into()) };
+    if rest.is_empty() {
+        // `x = VALUE` is read as TOML; what is not TOML is text.
+        let value = format!("x = {text}")
+            .parse::<toml::Table>()
+            .ok()
+            .and_then(|mut t| t.remove("x"))
+            .unwrap_or_else(|| toml::Value::String(text.into()));
+        table.insert(section.clone(), value);
+        return Ok(());
+    }
+    let next = table.entry(section.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    match next {
+        toml::Value::Table(next) => set(next, rest, text),
+        _ => Err(format!("{section} is not a section")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
+    }
+
+    #[test]
+    fn environment_over_file_over_default() {
+        let text = "[graph]\nlinks_per_account_max = 7\n[privacy]\nkey = \"${SECRET}\"\n";
+        let env = env(&[("SECRET", "a\"b"), ("DETECTOR__GRAPH__RECENT_MEMBERS_MAX", "9")]);
+        let config = parse(text, &env).unwrap();
+        assert_eq!(config.graph.links_per_account_max, 7);
+        assert_eq!(config.graph.recent_members_max, 9);
+        assert_eq!(config.privacy.key.as_deref(), Some("a\"b"));
+        assert_eq!(config.graph.component_window, "30d");
+        assert!(!format!("{config:?}").contains("a\\\"b"), "secrets are never printed");
+    }
+
+    #[test]
+    fn all_errors_at_once_each_with_its_place() {
+        let text = "[graph]\nlinks_per_acount_max = 7\n[labels]\nunit = \"person\"\n[time]\nnight = 3\n[nonsense]\nx = \"${UNSET}\"\n";
+        let problems = parse(text, &env(&[])).unwrap_err();
+        assert_eq!(problems.len(), 5, "{problems:#?}");
+        assert!(problems.iter().any(|p| p.contains("did you mean `links_per_account_max`")), "{problems:#?}");
+        assert!(problems.iter().any(|p| p.contains("UNSET")));
+        assert!(problems.iter().any(|p| p.contains("[labels]")));
+        assert!(problems.iter().any(|p| p.contains("[nonsense]")));
+    }
+}

@@ -1,0 +1,10 @@
+//! The service and its commands.
+
+pub mod command;
+pub mod config;
+pub mod pipeline;
+pub mod simulate;
+pub mod sink;
+pub mod source;
+pub mod store;
+pub mod survey;

@@ -1,0 +1,298 @@
+//! A stream of files through the line: decoding ahead of the engine, writing behind it.
+
+use crate::sink::files::{Dead, FileSink, OnAction, OutputPaths};
+use crate::source::files::{LineBatch, Lines, Place, SourceError};
+use crate::source::labels::LabelFile;
+use crate::store::embedded::{Embedded, Position, StoreError};
+use crossbeam_channel::{Receiver, bounded};
+use engine::effects::{Effects, SourceRef};
+use engine::wire::{Decoder, Reject, RejectCode};
+use engine::{Engine, Input};
+use features::event::Event;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Lines read, decoded and stepped together.
+const BATCH_LINES: usize = 512;
+/// Decoded batches that may wait for the engine.
+const DECODED_BATCHES_MAX: usize = 16;
+
+/// Why a run ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The input.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The outputs.
+    #[error("{0}")]
+    Output(#[from] std::io::Error),
+    /// The state.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something that does not fit together.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// What to run.
+pub struct Plan<'a> {
+    /// Events.
+    pub input: Lines,
+    /// Labels, merged in by the time at which they became known.
+    pub labels: LabelFile,
+    /// Outputs.
+    pub outputs: OutputPaths,
+    /// The store and the checkpoint to begin from, if state is to outlive the run.
+    pub store: Option<(&'a Embedded, Position)>,
+    /// Events between checkpoints.
+    pub checkpoint_events: u64,
+    /// Events later than this do not exist.
+    pub until_ms: Option<i64>,
+    /// Called with every action.
+    pub on_action: Option<OnAction>,
+    /// Called on the engine's thread with the effects of every batch, before they are written.
+    pub on_effects: Option<&'a mut dyn FnMut(&Effects)>,
+    /// Told how far the input was read (bytes on disk), now and then.
+    pub progress: &'a mut dyn FnMut(u64),
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Lines read, empty ones included.
+    pub lines: u64,
+    /// Messages that could not be read or taken.
+    pub rejects: u64,
+    /// Checkpoints written.
+    pub checkpoints: u64,
+    /// Lengths of actions, scores and dead letters.
+    pub outputs: [u64; 3],
+}
+
+enum Decoded {
+    Event(Event, SourceRef),
+    Reject(Dead),
+}
+
+struct DecodedBatch {
+    items: Vec<Decoded>,
+    end: Place,
+    raw_read: u64,
+    /// The lines, for the original bytes of what the engine rejects.
+    lines: LineBatch,
+}
+
+/// Reads and decodes on a thread of its own.
+fn decode_ahead(
+    mut lines: Lines,
+    decoder: Arc<Decoder>,
+    until_ms: Option<i64>,
+) -> std::io::Result<Receiver<Result<DecodedBatch, SourceError>>> {
+    let (send, receive) = bounded(DECODED_BATCHES_MAX);
+    std::thread::Builder::new().name("decoder".into()).spawn(move || {
+        let raw = lines.progress();
+        loop {
+            let batch = match lines.next_batch(BATCH_LINES) {
+                Ok(Some(batch)) => batch,
+                Ok(None) => return,
+                Err(e) => {
+                    let _ = send.send(Err(e));
+                    return;
+                }
+            };
+            let mut items = Vec::with_capacity(batch.lines.len());
+            for (i, &(start, end, size)) in batch.lines.iter().enumerate() {
+                let message = &batch.bytes[start..end];
+                let line = batch.first_line + i as u64;
+                let source = SourceRef { partition: 0, offset: line as i64 };
+                if message.iter().all(u8::is_ascii_whitespace) {
+                    continue;
+                }
+                let read = if size > message.len() as u64 {
+                    let detail = format!("{size} bytes; at most {} are read", engine::limits::MESSAGE_BYTES_MAX);
+                    Err(Reject::new(RejectCode::TooLarge, detail))
+                } else {
+                    decoder.event(message, || compact_str::format_compact!("line-{line}"))
+                };
+                match read {
+                    Ok(event) if until_ms.is_some_and(|until| event.ts_ms > until) => {}
+                    Ok(event) => items.push(Decoded::Event(event, source)),
+                    Err(reject) => items.push(Decoded::Reject(Dead {
+                        reject,
+                        stream: "events",
+                        source,
+                        original: message[..message.len().min(engine::limits::DEAD_LETTER_BYTES_MAX)].to_vec(),
+                        size,
+                    })),
+                }
+            }
+            let decoded = DecodedBatch {
+                items,
+                end: batch.end,
+                raw_read: raw.load(std::sync::atomic::Ordering::Relaxed),
+                lines: batch,
+            };
+            if send.send(Ok(decoded)).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(receive)
+}
+
+/// Runs a whole input through an engine.
+///
+/// # Errors
+/// When input, output or store fail; what was written up to then stands.
+pub fn run(engine: &mut Engine, plan: Plan<'_>) -> Result<Summary, RunError> {
+    let Plan { input, mut labels, outputs, store, checkpoint_events, until_ms, on_action, mut on_effects, progress } =
+        plan;
+    let decoder = Arc::new(engine.decoder());
+    let (lengths, labels_from) =
+        store.as_ref().map_or(([0; 3], 0), |(_, position)| (position.outputs, position.labels));
+    let mut position = store.as_ref().map(|(_, p)| p.clone()).unwrap_or_default();
+    let mut sink = FileSink::open(&outputs, lengths, engine.finisher(), on_action)?;
+    let mut summary = Summary { rejects: position.rejects, lines: position.place.line, ..Summary::default() };
+    let mut dead = Vec::new();
+    for (line, reject, original, size) in labels.take_rejects() {
+        // Written once: a resumed run has them already.
+        if position.place == Place::default() && labels_from == 0 {
+            summary.rejects += 1;
+            let source = SourceRef { partition: 0, offset: line as i64 };
+            dead.push(Dead { reject, stream: "labels", source, original, size });
+        }
+    }
+    labels.seek(labels_from);
+    let strict = engine.strict_ties();
+    let batches = decode_ahead(input, decoder.clone(), until_ms)?;
+    let mut inputs = Vec::with_capacity(2 * BATCH_LINES);
+    let mut newest_ms = engine.watermark_ms();
+    let mut since_checkpoint = 0u64;
+    let mut failed = None;
+    for batch in batches {
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(e) => {
+                failed = Some(e);
+                break;
+            }
+        };
+        let mut effects = sink.effects();
+        for item in batch.items {
+            match item {
+                Decoded::Event(event, source) => {
+                    // Event time of the merge follows what the engine will accept.
+                    if engine.accepts(event.ts_ms, newest_ms) {
+                        newest_ms = newest_ms.max(event.ts_ms);
+                    }
+                    while let Some(label) = labels.next_until(newest_ms, strict, &decoder) {
+                        inputs.push(Input::Label(label));
+                    }
+                    inputs.push(Input::Event(event, source));
+                    since_checkpoint += 1;
+                }
+                Decoded::Reject(letter) => {
+                    summary.rejects += 1;
+                    dead.push(letter);
+                }
+            }
+        }
+        engine.step(inputs.drain(..), &mut effects);
+        for (source, reject) in effects.rejects.drain(..) {
+            summary.rejects += 1;
+            let at = (source.offset as u64).saturating_sub(batch.lines.first_line) as usize;
+            let (original, size) = match batch.lines.lines.get(at) {
+                Some(&(start, end, size)) => (batch.lines.bytes[start..end].to_vec(), size),
+                None => (Vec::new(), 0),
+            };
+            dead.push(Dead { reject, stream: "events", source, original, size });
+        }
+        dead.sort_by_key(|d| (d.stream == "events", d.source.offset));
+        if let Some(on_effects) = &mut on_effects {
+            on_effects(&effects);
+        }
+        sink.write(effects, std::mem::take(&mut dead))?;
+        summary.lines = batch.end.line;
+        progress(batch.raw_read);
+        position.place = batch.end;
+        if let Some((store, _)) = &store
+            && since_checkpoint >= checkpoint_events.max(1)
+        {
+            since_checkpoint = 0;
+            position.labels = labels.position();
+            position.rejects = summary.rejects;
+            position.outputs = sink.flush()?;
+            store.checkpoint(engine, &position)?;
+            summary.checkpoints += 1;
+        }
+    }
+    // Labels that became known after the last event still clear and feed what comes next.
+    let mut effects = sink.effects();
+    if failed.is_none() {
+        while let Some(label) = labels.next_until(i64::MAX, false, &decoder) {
+            inputs.push(Input::Label(label));
+            if inputs.len() >= BATCH_LINES {
+                engine.step(inputs.drain(..), &mut effects);
+            }
+        }
+        engine.step(inputs.drain(..), &mut effects);
+        engine.finish(&mut effects);
+    }
+    if let Some(on_effects) = &mut on_effects {
+        on_effects(&effects);
+    }
+    sink.write(effects, std::mem::take(&mut dead))?;
+    summary.outputs = sink.flush()?;
+    if let Some((store, _)) = &store {
+        position.labels = labels.position();
+        position.rejects = summary.rejects;
+        position.outputs = summary.outputs;
+        position.finished = failed.is_none();
+        store.checkpoint(engine, &position)?;
+        summary.checkpoints += 1;
+    }
+    match failed {
+        Some(e) => Err(e.into()),
+        None => Ok(summary),
+    }
+}
+
+/// Opens what a run needs to go on where the last checkpoint stands.
+///
+/// # Errors
+/// When the state belongs to another input, feature set, policy or model, or the outputs cannot be cut back.
+pub fn resume(
+    engine: &mut Engine,
+    store: &Embedded,
+    input: &Path,
+    outputs: &OutputPaths,
+) -> Result<(Lines, Position), RunError> {
+    let Some(position) = store.position()? else {
+        let lines = Lines::open(input)?;
+        let versions = engine.versions();
+        let position = Position {
+            features: versions.features.clone(),
+            policy: versions.policy.clone(),
+            model: versions.model.clone(),
+            input: Lines::identify(input)?,
+            ..Position::default()
+        };
+        return Ok((lines, position));
+    };
+    let versions = engine.versions();
+    store.check(&position, &versions.features)?;
+    if position.policy != versions.policy || position.model != versions.model {
+        return Err(RunError::Refused(format!(
+            "the run in this state was begun with policy {} and model {}, now they are {} and {}: its outputs would not be one piece\nhint: finish it with the configuration it was begun with, or use another --state folder",
+            position.policy, position.model, versions.policy, versions.model
+        )));
+    }
+    if !outputs.can_be_resumed() {
+        return Err(RunError::Refused(
+            "a resumed run cuts its outputs back to the last checkpoint; standard output cannot be cut\nhint: give --output FILE".into(),
+        ));
+    }
+    let lines = Lines::open_at(input, position.place, Some(&position.input))?;
+    store.load(engine, |_| {})?;
+    Ok((lines, position))
+}

@@ -1,0 +1,257 @@
+//! Actions, scores and dead letters into files, written behind the engine by a thread of their own.
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use engine::Finisher;
+use engine::effects::{Effects, SourceRef};
+use engine::wire::{DeadLetterV1, Reject, write_score};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Batches that may wait for the writer; beyond that the engine waits.
+const QUEUE_BATCHES_MAX: usize = 64;
+
+/// Where each kind of output goes.
+#[derive(Clone, Debug, Default)]
+pub struct OutputPaths {
+    /// Actions; `-` is standard output.
+    pub actions: Option<PathBuf>,
+    /// A score per event.
+    pub scores: Option<PathBuf>,
+    /// Messages that could not be read.
+    pub dead_letters: Option<PathBuf>,
+}
+
+impl OutputPaths {
+    /// All of them can be cut back to a length.
+    pub fn can_be_resumed(&self) -> bool {
+        self.each().iter().flatten().all(|p| *p != Path::new("-"))
+    }
+
+    fn each(&self) -> [Option<&Path>; 3] {
+        [self.actions.as_deref(), self.scores.as_deref(), self.dead_letters.as_deref()]
+    }
+}
+
+/// A message that was rejected, with its bytes.
+#[derive(Debug)]
+pub struct Dead {
+    /// Why.
+    pub reject: Reject,
+    /// `events` or `labels`.
+    pub stream: &'static str,
+    /// Where it stood.
+    pub source: SourceRef,
+    /// Its bytes, or their start.
+    pub original: Vec<u8>,
+    /// Its full length.
+    pub size: u64,
+}
+
+enum Message {
+    Write(Effects, Vec<Dead>),
+    /// Flush everything to disk and say how long each file is.
+    Flush(Sender<io::Result<[u64; 3]>>),
+}
+
+/// Called with every finished action, on the writer's thread.
+pub type OnAction = Box<dyn FnMut(&engine::wire::ActionV1) + Send>;
+
+/// The writer.
+pub struct FileSink {
+    to_writer: Sender<Message>,
+    spare: Receiver<Effects>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+struct Output {
+    path: PathBuf,
+    writer: BufWriter<Box<dyn Write + Send>>,
+    file: Option<File>,
+    len: u64,
+}
+
+impl Output {
+    fn open(path: &Path, len: u64) -> io::Result<Self> {
+        if path == Path::new("-") {
+            let writer: Box<dyn Write + Send> = Box::new(io::stdout());
+            return Ok(Self { path: path.into(), writer: BufWriter::new(writer), file: None, len: 0 });
+        }
+        let mut options = OpenOptions::new();
+        options.create(true).write(true).truncate(len == 0);
+        let file = options.open(path)?;
+        let found = file.metadata()?.len();
+        if found < len {
+            return Err(io::Error::other(format!(
+                "it has {found} bytes, but {len} were written before the last checkpoint; it was changed since"
+            )));
+        }
+        // What was written after the checkpoint will be written again, byte for byte.
+        file.set_len(len)?;
+        let mut end = file.try_clone()?;
+        io::Seek::seek(&mut end, io::SeekFrom::Start(len))?;
+        let writer: Box<dyn Write + Send> = Box::new(end);
+        Ok(Self {
+            path: path.into(),
+            writer: BufWriter::with_capacity(1 << 18, writer),
+            file: Some(file),
+            len,
+        })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.write_all(bytes).map_err(|e| self.named(e))?;
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn flush(&mut self, durable: bool) -> io::Result<()> {
+        self.writer.flush().map_err(|e| self.named(e))?;
+        match &self.file {
+            Some(file) if durable => file.sync_data().map_err(|e| self.named(e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn named(&self, e: io::Error) -> io::Error {
+        io::Error::new(e.kind(), format!("cannot write {}: {e}", self.path.display()))
+    }
+}
+
+impl FileSink {
+    /// Opens the outputs, cut back to `lengths` (0: made anew), and starts the writer.
+    ///
+    /// # Errors
+    /// When one cannot be opened, or is shorter than it was.
+    pub fn open(
+        paths: &OutputPaths,
+        lengths: [u64; 3],
+        finisher: Arc<Finisher>,
+        on_action: Option<OnAction>,
+    ) -> io::Result<Self> {
+        let mut outputs: [Option<Output>; 3] = [None, None, None];
+        for (i, path) in paths.each().into_iter().enumerate() {
+            if let Some(path) = path {
+                outputs[i] = Some(Output::open(path, lengths[i]).map_err(|e| {
+                    io::Error::new(e.kind(), format!("cannot open {} to write: {e}", path.display()))
+                })?);
+            }
+        }
+        let (to_writer, queue) = bounded(QUEUE_BATCHES_MAX);
+        let (give_back, spare) = bounded(QUEUE_BATCHES_MAX);
+        let thread = std::thread::Builder::new()
+            .name("writer".into())
+            .spawn(move || write_all(queue, give_back, outputs, &finisher, on_action))?;
+        Ok(Self { to_writer, spare, thread: Some(thread) })
+    }
+
+    /// An empty set of effects, with memory used before if possible.
+    pub fn effects(&self) -> Effects {
+        self.spare.try_recv().unwrap_or_default()
+    }
+
+    /// Hands effects over; waits when the writer is behind.
+    ///
+    /// # Errors
+    /// When the writer has failed.
+    pub fn write(&mut self, effects: Effects, dead: Vec<Dead>) -> io::Result<()> {
+        match self.to_writer.send(Message::Write(effects, dead)) {
+            Ok(()) => Ok(()),
+            Err(_) => self.failure(),
+        }
+    }
+
+    /// Waits until everything handed over is on disk; the lengths of the files.
+    ///
+    /// # Errors
+    /// When the writer has failed.
+    pub fn flush(&mut self) -> io::Result<[u64; 3]> {
+        let (reply, answer) = bounded(1);
+        if self.to_writer.send(Message::Flush(reply)).is_ok()
+            && let Ok(lengths) = answer.recv()
+        {
+            return lengths;
+        }
+        self.failure().map(|()| [0; 3])
+    }
+
+    fn failure(&mut self) -> io::Result<()> {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(Err(e))) => Err(e),
+            _ => Err(io::Error::other("the writer ended unexpectedly")),
+        }
+    }
+}
+
+fn write_all(
+    queue: Receiver<Message>,
+    give_back: Sender<Effects>,
+    mut outputs: [Option<Output>; 3],
+    finisher: &Finisher,
+    mut on_action: Option<OnAction>,
+) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    for message in queue {
+        match message {
+            Message::Write(mut effects, dead) => {
+                for draft in effects.actions.drain(..) {
+                    let action = finisher.finish(draft);
+                    if let Some(on_action) = &mut on_action {
+                        on_action(&action);
+                    }
+                    if let Some(out) = &mut outputs[0] {
+                        buffer.clear();
+                        action.write(&mut buffer);
+                        out.write(&buffer)?;
+                    }
+                }
+                if let Some(out) = &mut outputs[1] {
+                    buffer.clear();
+                    for s in &effects.scores {
+                        write_score(&mut buffer, &s.event_id, &s.account, s.ts_ms, s.score);
+                    }
+                    out.write(&buffer)?;
+                }
+                if let Some(out) = &mut outputs[2] {
+                    for d in &dead {
+                        let line = d.source.offset.max(0) as u64;
+                        let letter = DeadLetterV1::new(&d.reject, d.stream, line, &d.original, d.size);
+                        buffer.clear();
+                        serde_json::to_writer(&mut buffer, &letter)?;
+                        buffer.push(b'\n');
+                        out.write(&buffer)?;
+                    }
+                }
+                effects.clear();
+                let _ = give_back.try_send(effects);
+            }
+            Message::Flush(reply) => {
+                let mut lengths = [0; 3];
+                let mut done = Ok(());
+                for (len, out) in lengths.iter_mut().zip(&mut outputs) {
+                    if let Some(out) = out {
+                        done = done.and(out.flush(true));
+                        *len = out.len;
+                    }
+                }
+                let _ = reply.send(done.map(|()| lengths));
+            }
+        }
+    }
+    for out in outputs.iter_mut().flatten() {
+        out.flush(false)?;
+    }
+    Ok(())
+}
+
+impl Drop for FileSink {
+    fn drop(&mut self) {
+        let (closed, _) = bounded(0);
+        self.to_writer = closed;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

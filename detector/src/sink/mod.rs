@@ -1,0 +1,3 @@
+//! Where outputs go.
+
+pub mod files;

@@ -1,0 +1,85 @@
+//! A file of labels, in the order in which they became known.
+
+use super::files::{Lines, SourceError};
+use engine::wire::{Decoder, Reject};
+use features::event::Label;
+use std::path::Path;
+
+/// All labels of a file, ordered by `ts`; labels of one `ts` keep the file's order. Held as bytes and
+/// decoded when their time comes: about the size of the file plus 24 bytes a label.
+#[derive(Debug, Default)]
+pub struct LabelFile {
+    bytes: Vec<u8>,
+    /// `ts`, start and length in `bytes`.
+    order: Vec<(i64, usize, u32)>,
+    next: usize,
+    rejects: Vec<(u64, Reject, Vec<u8>, u64)>,
+}
+
+impl LabelFile {
+    /// Reads a file. `until_ms`: labels that became known later do not exist.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn load(path: &Path, decoder: &Decoder, until_ms: Option<i64>) -> Result<Self, SourceError> {
+        let mut lines = Lines::open(path)?;
+        let mut out = Self::default();
+        while let Some(batch) = lines.next_batch(4096)? {
+            for (i, &(start, end, size)) in batch.lines.iter().enumerate() {
+                let message = &batch.bytes[start..end];
+                if message.iter().all(u8::is_ascii_whitespace) {
+                    continue;
+                }
+                match decoder.label(message) {
+                    Ok(label) if until_ms.is_some_and(|until| label.ts_ms > until) => {}
+                    Ok(label) => {
+                        out.order.push((label.ts_ms, out.bytes.len(), message.len() as u32));
+                        out.bytes.extend_from_slice(message);
+                    }
+                    Err(reject) => {
+                        out.rejects.push((batch.first_line + i as u64, reject, message.to_vec(), size));
+                    }
+                }
+            }
+        }
+        // Stable: what the file says first stays first.
+        out.order.sort_by_key(|(ts, _, _)| *ts);
+        Ok(out)
+    }
+
+    /// How many labels there are.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// Messages that could not be read: line, why, bytes, full length.
+    pub fn take_rejects(&mut self) -> Vec<(u64, Reject, Vec<u8>, u64)> {
+        std::mem::take(&mut self.rejects)
+    }
+
+    /// The next label if it became known by `ts_ms` (before it, if `strictly`).
+    pub fn next_until(&mut self, ts_ms: i64, strictly: bool, decoder: &Decoder) -> Option<Label> {
+        let (label_ts, start, len) = *self.order.get(self.next)?;
+        if label_ts > ts_ms || (strictly && label_ts == ts_ms) {
+            return None;
+        }
+        self.next += 1;
+        // It was decoded once already.
+        decoder.label(&self.bytes[start..start + len as usize]).ok()
+    }
+
+    /// How many labels were taken.
+    pub fn position(&self) -> u64 {
+        self.next as u64
+    }
+
+    /// Goes to a position reached before.
+    pub fn seek(&mut self, position: u64) {
+        self.next = (position as usize).min(self.order.len());
+    }
+}

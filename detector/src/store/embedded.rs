@@ -1,0 +1,153 @@
+//! The embedded store: one machine, no Redis. A checkpoint is one atomic batch: all changed records
+//! and the position that they belong to.
+
+use engine::Engine;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+use crate::source::files::{Identity, Place};
+
+/// Version of the records' form; another one is refused.
+const FORMAT: u32 = 1;
+
+/// Why the store could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store itself failed.
+    #[error("the state in {path}: {why}\nhint: is the folder writable, is another detector using it, is the disk full?")]
+    Failed {
+        /// The folder.
+        path: String,
+        /// What it says.
+        why: String,
+    },
+    /// It belongs to something else.
+    #[error("the state in {path} was made with {what}\nhint: use the configuration it was made with, or start with another --state folder")]
+    Other {
+        /// The folder.
+        path: String,
+        /// What differs.
+        what: String,
+    },
+}
+
+/// What a checkpoint belongs to: everything that a resumed file run needs to go on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    /// Version of the records' form.
+    pub format: u32,
+    /// The feature set of the records.
+    pub features: String,
+    /// The policy and model that wrote the outputs so far.
+    pub policy: String,
+    /// The model.
+    pub model: String,
+    /// The input, by its first bytes.
+    pub input: Identity,
+    /// The place behind the last event of this state.
+    pub place: Place,
+    /// Labels taken.
+    pub labels: u64,
+    /// Lengths of the outputs: actions, scores, dead letters.
+    pub outputs: [u64; 3],
+    /// Rejects so far.
+    pub rejects: u64,
+    /// The input was read to its end.
+    pub finished: bool,
+}
+
+/// A store in a folder.
+pub struct Embedded {
+    path: String,
+    db: Database,
+    records: Keyspace,
+}
+
+const POSITION: &[u8] = b"position";
+
+impl Embedded {
+    /// Opens the store in a folder, making it if need be.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let shown = path.display().to_string();
+        let failed = |e: fjall::Error| StoreError::Failed { path: shown.clone(), why: e.to_string() };
+        let db = Database::builder(path).manual_journal_persist(true).open().map_err(failed)?;
+        let records = db.keyspace("records", KeyspaceCreateOptions::default).map_err(failed)?;
+        Ok(Self { path: shown.clone(), db, records })
+    }
+
+    fn failed(&self, why: impl ToString) -> StoreError {
+        StoreError::Failed { path: self.path.clone(), why: why.to_string() }
+    }
+
+    /// The position of the last checkpoint, if there is one.
+    ///
+    /// # Errors
+    /// When the store fails or is of another form.
+    pub fn position(&self) -> Result<Option<Position>, StoreError> {
+        let Some(bytes) = self.records.get(POSITION).map_err(|e| self.failed(e))? else {
+            return Ok(None);
+        };
+        let position: Position = serde_json::from_slice(&bytes).map_err(|e| self.failed(e))?;
+        if position.format != FORMAT {
+            let what = format!("records of form {}, this version reads {FORMAT}", position.format);
+            return Err(StoreError::Other { path: self.path.clone(), what });
+        }
+        Ok(Some(position))
+    }
+
+    /// Says no when the state was made with another feature set.
+    ///
+    /// # Errors
+    /// Naming what differs.
+    pub fn check(&self, position: &Position, features: &str) -> Result<(), StoreError> {
+        if position.features == features {
+            return Ok(());
+        }
+        let what = format!("feature set {}, the configuration declares {features}", position.features);
+        Err(StoreError::Other { path: self.path.clone(), what })
+    }
+
+    /// Puts the saved records into a fresh engine.
+    ///
+    /// # Errors
+    /// When the store fails or a record is damaged.
+    pub fn load(&self, engine: &mut Engine, mut progress: impl FnMut(u64)) -> Result<(), StoreError> {
+        let mut loading = engine.loading();
+        for (n, guard) in self.records.iter().enumerate() {
+            let (key, value) = guard.into_inner().map_err(|e| self.failed(e))?;
+            if key.as_ref() != POSITION {
+                loading.record(&key, &value).map_err(|e| self.failed(e))?;
+            }
+            if n % 4096 == 0 {
+                progress(n as u64);
+            }
+        }
+        loading.finish().map_err(|e| self.failed(e))
+    }
+
+    /// Writes everything that changed since the last checkpoint, with its position, in one piece.
+    ///
+    /// # Errors
+    /// When the store fails; the last checkpoint is then still whole.
+    pub fn checkpoint(&self, engine: &mut Engine, position: &Position) -> Result<u64, StoreError> {
+        let mut batch = self.db.batch().durability(Some(PersistMode::SyncAll));
+        let mut records = 0;
+        engine.save_changes(&mut |key, value| {
+            records += 1;
+            match value {
+                Some(value) => batch.insert(&self.records, key, value),
+                None => batch.remove(&self.records, key),
+            }
+        });
+        let mut position = position.clone();
+        position.format = FORMAT;
+        let bytes = serde_json::to_vec(&position).map_err(|e| self.failed(e))?;
+        batch.insert(&self.records, POSITION, bytes);
+        batch.commit().map_err(|e| self.failed(e))?;
+        Ok(records)
+    }
+}

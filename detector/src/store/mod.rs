@@ -1,0 +1,3 @@
+//! Where state outlives the process.
+
+pub mod embedded;

@@ -1,0 +1,138 @@
+//! Which kinds are declared, which of them bind accounts, and which hold accounts themselves.
+
+use super::names;
+use super::time::Time;
+use crate::survey::durations::{D, at_least, rough, text};
+use crate::survey::keys::KeysReport;
+use crate::survey::report::Report;
+use features::config::KindConfig;
+
+/// Kinds that are declared, at most (one less than the features crate allows).
+const KINDS_MAX: usize = 30;
+
+/// Words that say that a key is an account.
+const ACCOUNT_WORDS: [&str; 24] = [
+    "account", "user", "peer", "friend", "member", "seller", "buyer", "sender", "recipient", "receiver",
+    "rater", "ratee", "payee", "payer", "follower", "followee", "contact", "owner", "author", "inviter",
+    "referrer", "customer", "worker", "counterparty",
+];
+
+/// A kind that is declared.
+pub struct Kind {
+    /// Its name.
+    pub name: String,
+    /// Its section.
+    pub config: KindConfig,
+    /// Uses per key, median: whether its own rhythm is worth keeping.
+    pub uses_per_key: u64,
+}
+
+/// Chooses kinds, most used first.
+pub fn propose(report: &Report, time: &Time, notes: &mut Vec<String>) -> Vec<Kind> {
+    let mut kinds: Vec<Kind> = Vec::new();
+    let mut beyond = Vec::new();
+    for seen in &report.kinds {
+        if let Some(reason) = useless(seen, report.events) {
+            notes.push(format!("Kind `{}` is left out: {reason}.", seen.name));
+        } else if kinds.len() == KINDS_MAX {
+            beyond.push(format!("`{}`", seen.name));
+        } else {
+            kinds.push(kind(seen, report, time, notes));
+        }
+    }
+    if !beyond.is_empty() || report.kinds_beyond > 0 {
+        notes.push(format!(
+            "Only the {KINDS_MAX} most used kinds are declared; left out: {}{}.",
+            beyond.join(", "),
+            if report.kinds_beyond > 0 { " and more" } else { "" }
+        ));
+    }
+    kinds
+}
+
+fn useless(seen: &KeysReport, events: u64) -> Option<String> {
+    if !names::is_kind(&seen.name) {
+        return Some("its name means something else in features, or holds blanks, quotes or brackets; rename it in a mapping".into());
+    }
+    if seen.distinct <= 1 && events >= 100 {
+        return Some("it has one key only, which says nothing".into());
+    }
+    if seen.distinct >= 1000 && seen.once_share >= 0.999 {
+        return Some(format!("its {} keys occur once each, like ids of events", seen.distinct));
+    }
+    None
+}
+
+fn kind(seen: &KeysReport, report: &Report, time: &Time, notes: &mut Vec<String>) -> Kind {
+    let mut config = KindConfig::default();
+    let [accounts_half, accounts_most, accounts_nearly_all, accounts_max] = seen.accounts_per_key;
+    let account_ttl_ms = features::duration::parse_ms(&time.config.account_ttl).unwrap_or(0).unsigned_abs();
+    let reuse_ms = seen.reuse_gap_ms[1].saturating_mul(3).max(time.half_lives_ms[3].saturating_mul(4));
+    let spread = format!(
+        "{}{} keys; accounts per key: half have {accounts_half}, 90 % up to {accounts_most}, 99 % up to {accounts_nearly_all}, at most {accounts_max}",
+        if seen.complete { "" } else { "about " },
+        seen.distinct,
+    );
+    let why;
+    if is_account(seen) {
+        config.is_account = true;
+        config.weight = 0.5;
+        config.ttl = text(account_ttl_ms.max(D));
+        why = format!(
+            "{:.0} % of its keys act as accounts too: its keys are accounts",
+            seen.account_overlap * 100.0
+        );
+    } else if let Some(binding) = binds(seen, report) {
+        config.strong = true;
+        // Binding things are handed on (refurbished devices, recycled numbers), but slowly.
+        config.ttl = text(at_least(reuse_ms).clamp(180 * D, 400 * D));
+        why = format!("strong: {binding}");
+    } else {
+        config.ttl = text(at_least(reuse_ms).clamp(30 * D, 180 * D));
+        config.weight = match accounts_half {
+            0..=16 => 0.5,
+            17..=256 => 0.25,
+            _ => 0.1,
+        };
+        why = "weak: shared by accounts that need not know one another".into();
+    }
+    config.expand_degree_max = match accounts_half {
+        0..=256 => (accounts_most.next_power_of_two() as u32).clamp(16, 64),
+        _ => 0,
+    };
+    notes.push(format!(
+        "Kind `{}`: {spread}; {why}. Its keys come back within {} (99 %): forgotten after {}.",
+        seen.name,
+        rough(seen.reuse_gap_ms[1]),
+        config.ttl
+    ));
+    Kind { name: seen.name.clone(), config, uses_per_key: seen.uses_per_key[0] }
+}
+
+/// Whether the keys of a kind are accounts. Small numbers may be equal by accident, and need more: a
+/// name that says so, or pairs that meet both ways.
+fn is_account(seen: &KeysReport) -> bool {
+    if seen.account_overlap < 0.3 || seen.distinct < 3 {
+        return false;
+    }
+    let name = seen.name.to_ascii_lowercase();
+    let named = ACCOUNT_WORDS.iter().any(|word| name.contains(word));
+    let says_who_acts = seen.self_share > 0.5;
+    !says_who_acts && (!seen.dense_numbers || named || seen.pairs.mutual_share >= 0.05)
+}
+
+/// Why a kind binds its accounts to one another: few accounts per key, few keys per account, and no
+/// component that swallows everybody.
+fn binds(seen: &KeysReport, report: &Report) -> Option<String> {
+    let few_accounts = seen.accounts_per_key[1] <= 6 && seen.accounts_per_key[2] <= 24 && seen.hub_link_share <= 0.2;
+    let few_keys = seen.keys_per_account[0] <= 8 && seen.keys_per_account[1] <= 32;
+    let component_max = (report.accounts.distinct / 20).max(50);
+    let apart = seen.component_accounts <= component_max;
+    let enough = seen.distinct >= 20 || report.events < 1000;
+    (few_accounts && few_keys && apart && enough).then(|| {
+        format!(
+            "few accounts share a key, an account has {} of them (median), and the largest group that they join has {} accounts",
+            seen.keys_per_account[0], seen.component_accounts
+        )
+    })
+}

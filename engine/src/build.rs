@@ -1,0 +1,319 @@
+//! From a configuration and a bundle to an engine, or everything that is wrong with them.
+
+use crate::config::Config;
+use crate::decide::{Deciding, ViaColumn};
+use crate::effects::Counts;
+use crate::extract::SHARE_COLUMNS;
+use crate::finish::Finisher;
+use crate::intern::KeyHasher;
+use crate::labelfree;
+use crate::policy::{self, Policy};
+use crate::recent::RecentEvents;
+use crate::state::{Accounts, Entities};
+use crate::step::{Engine, PartAt, Wanted};
+use crate::wire::{Decoder, Vocabulary};
+use features::duration::parse_ms;
+use features::layout::Role;
+use features::schema::Schema;
+use features::vector::VectorPlan;
+use graph::{GraphConfig, KindRules, LinkGraph};
+use models::bundle::Bundle;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+/// How a stream is to be read, beside the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Labels feed neither features nor the graph.
+    pub no_feedback: bool,
+    /// Events with the same `ts` do not see one another.
+    pub strict_ties: bool,
+}
+
+/// What decides, as actions name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versions {
+    /// The bundle's id, or `labelfree`.
+    pub model: String,
+    /// The policy's id.
+    pub policy: String,
+    /// Hash of the feature set: names, order, and all that their values depend on.
+    pub features: String,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Accounts.
+    pub accounts: u64,
+    /// Entities, accounts apart.
+    pub entities: u64,
+    /// Links.
+    pub links: u64,
+    /// Heap bytes of all state.
+    pub bytes: u64,
+}
+
+impl Engine {
+    /// An engine without any state.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once, each with what to do.
+    pub fn new(config: Config, bundle: Option<&Bundle>, options: Options) -> Result<Self, Vec<String>> {
+        let mut problems = config.mapping.check();
+        let mut ms = |name: &str, text: &str| {
+            parse_ms(text).unwrap_or_else(|e| {
+                problems.push(format!("{name}: {e}"));
+                1
+            })
+        };
+        let jump_max_ms = ms("time.jump_max", &config.time.jump_max);
+        let recent_age_ms = ms("labels.recent_age_max", &config.labels.recent_age_max);
+        ms("labels.lookback", &config.labels.lookback);
+        ms("labels.maturity", &config.labels.maturity);
+        let epoch_ms = ms("graph.component_window", &config.graph.component_window);
+        let strength_ms = ms("graph.strength_half_life", &config.graph.strength_half_life);
+        let target_ttl_ms = ms("graph.target_ttl", &config.graph.target_ttl);
+        if !(0.0..=1.0).contains(&config.labels.confidence_min) {
+            problems.push(format!(
+                "labels.confidence_min ({}) must be from 0 to 1",
+                config.labels.confidence_min
+            ));
+        }
+        let schema = match Schema::compile(&config.features()) {
+            Ok(schema) => schema,
+            Err(errors) => {
+                problems.extend(errors.iter().map(ToString::to_string));
+                return Err(problems);
+            }
+        };
+        let mut kinds = vec![KindRules {
+            strong: false,
+            weight: config.graph.target_weight,
+            ttl_ms: target_ttl_ms,
+            ..KindRules::default()
+        }];
+        kinds.extend(schema.kinds().iter().map(|k| KindRules {
+            strong: k.strong,
+            weight: k.weight,
+            ttl_ms: k.ttl_ms,
+            union_degree_max: k.union_degree_max,
+            expand_degree_max: k.expand_degree_max,
+        }));
+        let roles = schema.account_roles();
+        let links_max = config.graph.links_per_account_max;
+        let time = schema.time();
+        let graph_config = GraphConfig {
+            kinds,
+            roles: roles.len(),
+            links_per_account_max: links_max,
+            union_links_max: 256.min(links_max.saturating_sub(1)),
+            recent_members_max: config.graph.recent_members_max,
+            epoch_ms,
+            growth_half_life_ms: (epoch_ms / 4).max(1),
+            strength_half_life_ms: strength_ms,
+            new_short_half_life_ms: time.half_lives.ms[2],
+            new_long_half_life_ms: time.half_lives.ms[3],
+            ..GraphConfig::default()
+        };
+        let kind_names: Vec<&str> =
+            std::iter::once("account").chain(schema.kinds().iter().map(|k| k.name.as_str())).collect();
+        let role_names: Vec<&str> = roles.iter().map(|r| r.name.as_str()).collect();
+        let graph = match LinkGraph::new(graph_config) {
+            Ok(graph) => graph,
+            Err(errors) => {
+                problems.extend(errors.0.iter().map(|e| format!("graph: {e}")));
+                return Err(problems);
+            }
+        };
+
+        let plan = VectorPlan::new(&schema);
+        let mut columns = plan.names().to_vec();
+        let graph_at = columns.len();
+        columns.extend(graph.feature_names(&kind_names, &role_names));
+        let share_at = columns.len();
+        columns.extend(SHARE_COLUMNS.map(String::from));
+        let features = feature_set_hash(&schema, &columns, &config);
+
+        let bundle = match bundle {
+            Some(bundle) => Ok(bundle.clone()),
+            None => labelfree::bundle(&schema, &config.time.half_lives, &columns, &features),
+        };
+        let scorer = bundle.and_then(|b| Ok((b.bind(&columns, &features)?, b)));
+        let (scorer, bundle) = match scorer {
+            Ok(both) => both,
+            Err(e) => {
+                problems.push(format!("model: {e}"));
+                return Err(problems);
+            }
+        };
+        let categories = |name: &str, text: &str| {
+            if name == "event.type" {
+                return Some(schema.type_value(schema.type_id(text)));
+            }
+            let slot = schema.attribute_slot(name.strip_prefix("event.")?)?;
+            Some(schema.category_value(slot, text)).filter(|v| !v.is_nan())
+        };
+        let names = policy::Vocabulary::new(&columns, &categories, &bundle.manifest().thresholds);
+        let policy = match Policy::compile(&config.policy, &config.rules, names) {
+            Ok(policy) => policy,
+            Err(errors) => {
+                problems.extend(errors.iter().map(ToString::to_string));
+                return Err(problems);
+            }
+        };
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+
+        let strict_ties = options.strict_ties || config.input.strict_ties;
+        let feedback = config.labels.feedback && !options.no_feedback;
+        let via = schema
+            .kinds()
+            .iter()
+            .filter_map(|k| {
+                let column = columns.iter().position(|c| *c == format!("graph.{}.degree", k.name))?;
+                Some(ViaColumn { kind: k.name.clone(), column })
+            })
+            .collect();
+        let model = match bundle.manifest().kind {
+            models::bundle::Kind::Labelfree if bundle.manifest().name == "labelfree" => "labelfree".into(),
+            _ => scorer.version_id().to_string(),
+        };
+        let versions = Versions { model, policy: policy.id().to_string(), features };
+        let layout = |role: Role| schema.layout(role).ok_or_else(|| vec![format!("no profile for {role:?}")]);
+        let accounts = Accounts::new(layout(Role::ACCOUNT)?, layout(Role::TARGET)?);
+        let mut stores = Vec::new();
+        for kind in schema.kinds() {
+            stores.push(if kind.is_account { None } else { Some(Entities::new(layout(kind.role)?)) });
+        }
+        let privacy = config.privacy.key.as_ref().map(|k| k.as_bytes().to_vec());
+        Ok(Self {
+            hasher: KeyHasher::new(crate::privacy::lookup_key(privacy.as_deref())),
+            privacy,
+            parts: plan
+                .parts()
+                .iter()
+                .map(|p| PartAt {
+                    source: p.source,
+                    role: p.role,
+                    own: p.own,
+                    offset: p.offset,
+                    width: p.width,
+                })
+                .collect(),
+            graph_at,
+            share_at,
+            role_kinds: roles.iter().map(|r| r.kind).collect(),
+            graph,
+            accounts,
+            kinds: stores,
+            recent: RecentEvents::new(config.labels.recent_events_max as usize, recent_age_ms),
+            deciding: Deciding::new(Arc::new(scorer), policy),
+            watermark_ms: -1,
+            first_ms: None,
+            held: Vec::new(),
+            counts: Counts::default(),
+            sweep_at: 0,
+            strict_ties,
+            feedback,
+            jump_max_ms,
+            lateness_max_ms: time.lateness_max_ms,
+            account_ttl_ms: time.account_ttl_ms,
+            kind_ttl_ms: schema.kinds().iter().map(|k| k.ttl_ms).collect(),
+            wanted: Wanted::default(),
+            via,
+            words: Vocabulary::new(&config.features()),
+            versions: Arc::new(versions),
+            vector: Vec::new(),
+            columns,
+            schema,
+            config,
+        })
+    }
+
+    /// What the caller wants to see.
+    pub fn want(&mut self, wanted: Wanted) {
+        self.wanted = wanted;
+    }
+
+    /// Names of the feature vector's columns, in order.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// What decides.
+    pub fn versions(&self) -> &Versions {
+        &self.versions
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The compiled feature set.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Newest event time taken; -1 before the first.
+    pub fn watermark_ms(&self) -> i64 {
+        self.watermark_ms
+    }
+
+    /// Whether events with the same `ts` do not see one another.
+    pub fn strict_ties(&self) -> bool {
+        self.strict_ties
+    }
+
+    /// Reads messages for this engine.
+    pub fn decoder(&self) -> Decoder {
+        Decoder::new(self.words.clone(), &self.config.mapping)
+    }
+
+    /// Gives actions their reasons, on any thread.
+    pub fn finisher(&self) -> Arc<Finisher> {
+        Arc::new(Finisher::new(self))
+    }
+
+    /// Bytes of one profile, by role.
+    pub fn profile_sizes(&self) -> Vec<(String, usize)> {
+        self.schema.layouts().iter().map(|l| (l.role_name().to_string(), l.size())).collect()
+    }
+
+    /// How much there is.
+    pub fn size(&self) -> Size {
+        let graph = self.graph.size();
+        let own = |f: &dyn Fn(&Entities) -> u64| self.kinds.iter().flatten().map(f).sum::<u64>();
+        Size {
+            accounts: self.accounts.keys.len() as u64,
+            entities: own(&|k| k.keys.len() as u64),
+            links: graph.links,
+            bytes: graph.bytes
+                + self.accounts.bytes() as u64
+                + own(&|k| k.bytes() as u64)
+                + self.recent.bytes() as u64,
+        }
+    }
+}
+
+/// 16 hex digits over everything that a value in the vector depends on.
+fn feature_set_hash(schema: &Schema, columns: &[String], config: &Config) -> String {
+    let mut hash = Sha256::new();
+    hash.update(schema.version().as_bytes());
+    for column in columns {
+        hash.update(column.as_bytes());
+        hash.update([0]);
+    }
+    // Texts are the canonical form of the graph's settings; strict ties change what events see.
+    hash.update(format!("{:?}", config.graph).as_bytes());
+    let mut hex = crate::wire::hex(&hash.finalize());
+    hex.truncate(16);
+    hex
+}

@@ -1,0 +1,329 @@
+//! From vectors to scores to decisions. Rows wait until enough are together to be scored at once; nothing
+//! in the state that features are read from depends on what is decided, so waiting changes nothing.
+
+use crate::effects::{Effects, RowOut, ScoreOut, SourceRef};
+use crate::policy::{AccountPolicyState, ActionKind, CapState, DecideContext, Policy, ScoreView};
+use crate::step::Engine;
+use crate::step::Resolved;
+use crate::wire::{EvidenceV1, ViaV1};
+use compact_str::CompactString;
+use features::event::Event;
+use models::bundle::{Scorer, Scores};
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A row that waits to be scored, and what its action would need to know.
+#[derive(Debug)]
+struct Pending {
+    event_id: CompactString,
+    account: CompactString,
+    account_hash: u64,
+    ts_ms: i64,
+    source: SourceRef,
+    allowed: bool,
+    warm: bool,
+    ring: Option<Ring>,
+    row: RowOut,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ring {
+    id: u64,
+    size: u32,
+    bad: u32,
+}
+
+/// An action without its reasons: `Finisher::finish` adds them, off the engine's thread.
+#[derive(Debug)]
+pub struct Draft {
+    pub(crate) id: [u8; 16],
+    pub(crate) action: &'static str,
+    pub(crate) rule_index: Option<u16>,
+    pub(crate) degraded_from: Option<&'static str>,
+    pub(crate) account: CompactString,
+    pub(crate) event_id: CompactString,
+    pub(crate) at_ms: i64,
+    pub(crate) expires_at_ms: Option<i64>,
+    pub(crate) rule: CompactString,
+    pub(crate) shadow: bool,
+    pub(crate) scores: Option<Scores>,
+    pub(crate) row: Box<[f32]>,
+    pub(crate) evidence: EvidenceV1,
+    pub(crate) source: SourceRef,
+    pub(crate) reverses: Option<[u8; 16]>,
+}
+
+impl Draft {
+    /// Whether it is for comparison only.
+    pub fn is_shadow(&self) -> bool {
+        self.shadow
+    }
+
+    /// The account acted against.
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+}
+
+/// Scoring, policy, and what the policy remembers.
+pub struct Deciding {
+    pub(crate) scorer: Arc<Scorer>,
+    pub(crate) policy: Policy,
+    pub(crate) caps: CapState,
+    /// By the hash of the account's key. Few accounts have any.
+    pub(crate) states: BTreeMap<u64, AccountPolicyState>,
+    pub(crate) dirty: BTreeSet<u64>,
+    pending: Vec<Pending>,
+    rows: Vec<f32>,
+    scores: Vec<Scores>,
+    /// Accounts to be forgotten once the rows before this one are decided.
+    forgotten: Vec<(usize, u64)>,
+}
+
+impl Deciding {
+    pub(crate) fn new(scorer: Arc<Scorer>, policy: Policy) -> Self {
+        Self {
+            scorer,
+            policy,
+            caps: CapState::default(),
+            states: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            pending: Vec::new(),
+            rows: Vec::new(),
+            scores: Vec::new(),
+            forgotten: Vec::new(),
+        }
+    }
+
+    /// Rows waiting.
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether there is, or may be about to be, an action against an account.
+    pub(crate) fn concerns(&self, account_hash: u64) -> bool {
+        self.states.contains_key(&account_hash)
+            || self.pending.iter().any(|p| p.account_hash == account_hash)
+    }
+
+    /// Forgets what was done to an account, after the rows that wait.
+    pub(crate) fn forget(&mut self, account_hash: u64) {
+        self.forgotten.push((self.pending.len(), account_hash));
+    }
+
+    fn forget_before(&mut self, row: usize) {
+        while let Some((_, hash)) = self.forgotten.first().copied().filter(|(at, _)| *at <= row) {
+            self.forgotten.remove(0);
+            if self.states.remove(&hash).is_some() {
+                self.dirty.insert(hash);
+            }
+        }
+    }
+
+    /// Undoes the action in force against an account; with `only_event`, only if that event led to it.
+    pub(crate) fn reverse(
+        &mut self,
+        account_hash: u64,
+        account: &str,
+        ts_ms: i64,
+        only_event: Option<&str>,
+    ) -> Option<Draft> {
+        let state = self.states.get_mut(&account_hash)?;
+        if let Some(event_id) = only_event {
+            let last = state.last()?.action_id;
+            let led = |rule: &crate::policy::Rule| {
+                crate::wire::action_id(account, event_id, &rule.name, self.policy.id()) == last
+            };
+            if !self.policy.rules().iter().any(led) {
+                return None;
+            }
+        }
+        let reversal = self.policy.on_cleared(state, ts_ms)?;
+        self.dirty.insert(account_hash);
+        let undone = crate::wire::hex(&reversal.action_id);
+        Some(Draft {
+            id: crate::wire::action_id(account, &undone, "reverse", self.policy.id()),
+            action: "reverse",
+            rule_index: None,
+            degraded_from: None,
+            account: account.into(),
+            event_id: CompactString::default(),
+            at_ms: ts_ms,
+            expires_at_ms: None,
+            rule: "reverse".into(),
+            shadow: false,
+            scores: None,
+            row: Box::default(),
+            evidence: EvidenceV1::default(),
+            source: SourceRef::default(),
+            reverses: Some(reversal.action_id),
+        })
+    }
+}
+
+impl Engine {
+    /// Puts an event's row in line to be scored and decided.
+    pub(crate) fn offer(
+        &mut self,
+        event: &Event,
+        resolved: &Resolved,
+        source: SourceRef,
+        vector: &[f32],
+        effects: &mut Effects,
+    ) {
+        let known_bad = self.accounts.standing[resolved.account as usize].is_bad();
+        let row = RowOut { account: resolved.account, type_id: event.type_id.0, known_bad };
+        if self.wanted.state_only {
+            if self.wanted.rows {
+                effects.row_values.extend_from_slice(vector);
+                effects.rows.push(row);
+                effects.scores.push(ScoreOut {
+                    event_id: event.event_id.clone(),
+                    account: event.account.clone(),
+                    ts_ms: event.ts_ms,
+                    score: f32::NAN,
+                });
+            }
+            return;
+        }
+        let account_hash = self.accounts.keys.hash_of(resolved.account);
+        let component = self.graph.component(resolved.account, event.ts_ms).filter(|c| c.size > 1);
+        let warm = self
+            .first_ms
+            .is_some_and(|first| event.ts_ms.saturating_sub(first) >= self.deciding.policy.warm_up_ms());
+        self.deciding.pending.push(Pending {
+            event_id: event.event_id.clone(),
+            account: event.account.clone(),
+            account_hash,
+            ts_ms: event.ts_ms,
+            source,
+            allowed: self.is_allowed(event),
+            warm,
+            ring: component.map(|c| Ring { id: c.ring_id, size: c.size, bad: c.bad }),
+            row,
+        });
+        self.deciding.rows.extend_from_slice(vector);
+    }
+
+    fn is_allowed(&self, event: &Event) -> bool {
+        let policy = &self.deciding.policy;
+        policy.allows_account(&event.account)
+            || (policy.allows_entities()
+                && event.entities.iter().any(|e| {
+                    let kind = self.schema.kind(e.kind);
+                    kind.is_some_and(|kind| policy.allows_entity(&kind.name, &e.key))
+                }))
+    }
+
+    /// Scores and decides the rows that wait, in their order.
+    pub(crate) fn decide_pending(&mut self, effects: &mut Effects) {
+        let width = self.columns.len();
+        let deciding = &mut self.deciding;
+        let pending = std::mem::take(&mut deciding.pending);
+        let rows = std::mem::take(&mut deciding.rows);
+        let mut scores = std::mem::take(&mut deciding.scores);
+        scores.clear();
+        if !pending.is_empty()
+            && let Err(e) = deciding.scorer.score_batch(&rows, width, &mut scores)
+        {
+            // Rows are whole by construction; were they not, scoring one by one still gives every row its score.
+            debug_assert!(false, "{e}");
+            scores.extend(rows.chunks_exact(width).map(|row| deciding.scorer.score(row)));
+        }
+        for (at, (waiting, score)) in pending.iter().zip(&scores).enumerate() {
+            self.deciding.forget_before(at);
+            let row = &rows[at * width..(at + 1) * width];
+            self.decide(waiting, *score, row, effects);
+        }
+        self.deciding.forget_before(usize::MAX);
+        for (waiting, score) in pending.iter().zip(&scores) {
+            if self.wanted.scores || self.wanted.rows {
+                effects.scores.push(ScoreOut {
+                    event_id: waiting.event_id.clone(),
+                    account: waiting.account.clone(),
+                    ts_ms: waiting.ts_ms,
+                    score: score.score,
+                });
+            }
+            if self.wanted.rows {
+                effects.rows.push(waiting.row.clone());
+            }
+        }
+        if self.wanted.rows {
+            effects.row_values.extend_from_slice(&rows);
+        }
+        let deciding = &mut self.deciding;
+        deciding.scores = scores;
+        deciding.rows = rows;
+        deciding.rows.clear();
+        deciding.pending = pending;
+        deciding.pending.clear();
+    }
+
+    fn decide(&mut self, waiting: &Pending, scores: Scores, row: &[f32], effects: &mut Effects) {
+        let deciding = &mut self.deciding;
+        let graph = scores.graph.unwrap_or(0.0);
+        let view = ScoreView { score: scores.score, behaviour: scores.behaviour, graph };
+        let context = DecideContext {
+            ts_ms: waiting.ts_ms,
+            account_allowed: waiting.allowed,
+            warm: waiting.warm,
+        };
+        let mut state = deciding.states.get(&waiting.account_hash).copied().unwrap_or_default();
+        let decisions = deciding.policy.decide(row, &view, &context, &mut state, &mut deciding.caps);
+        if decisions.is_empty() {
+            return;
+        }
+        let via: SmallVec<[ViaV1; 4]> = self.via.iter().filter_map(|v| v.read(row)).collect();
+        for decision in &decisions {
+            let rule = &deciding.policy.rules()[usize::from(decision.rule)].name;
+            let id = crate::wire::action_id(&waiting.account, &waiting.event_id, rule, deciding.policy.id());
+            if decision.shadow {
+                self.counts.shadow_actions += 1;
+            } else {
+                self.counts.actions += 1;
+                state.name_action(id);
+            }
+            self.counts.degraded += u64::from(decision.degraded_from.is_some());
+            effects.actions.push(Draft {
+                id,
+                action: decision.action.as_str(),
+                rule_index: Some(decision.rule),
+                degraded_from: decision.degraded_from.map(ActionKind::as_str),
+                account: waiting.account.clone(),
+                event_id: waiting.event_id.clone(),
+                at_ms: waiting.ts_ms,
+                expires_at_ms: decision.expires_at_ms,
+                rule: rule.into(),
+                shadow: decision.shadow,
+                scores: Some(scores),
+                row: row.into(),
+                evidence: EvidenceV1 {
+                    ring: waiting.ring.map(|r| crate::wire::hex(&r.id.to_be_bytes())),
+                    ring_size: waiting.ring.map_or(1, |r| r.size),
+                    known_bad: waiting.ring.map_or(0, |r| r.bad),
+                    via: via.to_vec(),
+                },
+                source: waiting.source,
+                reverses: None,
+            });
+        }
+        deciding.states.insert(waiting.account_hash, state);
+        deciding.dirty.insert(waiting.account_hash);
+    }
+}
+
+/// Where the vector says how many accounts share the event's thing of a kind.
+#[derive(Clone, Debug)]
+pub(crate) struct ViaColumn {
+    pub kind: String,
+    pub column: usize,
+}
+
+impl ViaColumn {
+    fn read(&self, row: &[f32]) -> Option<ViaV1> {
+        let accounts = row.get(self.column).copied().filter(|v| *v > 1.0)?;
+        Some(ViaV1 { kind: self.kind.clone(), accounts: accounts as u32 })
+    }
+}

@@ -1,0 +1,37 @@
+//! The straight line: bytes in, scores and enforcement actions out.
+//!
+//! ```text
+//! bytes -> Event -> profiles -> graph -> feature vector -> score -> decision -> bytes
+//! wire     event    features    graph    features          models   policy      wire
+//! ```
+//!
+//! One call per arrow; nothing waits, reads a clock, draws a random number or iterates a hash map in an
+//! order that reaches an output. Time is a field of the event.
+
+mod build;
+pub mod config;
+mod decide;
+pub mod effects;
+mod expire;
+mod extract;
+mod finish;
+mod held;
+pub mod intern;
+pub mod labelfree;
+mod labels;
+pub mod limits;
+pub mod policy;
+mod privacy;
+mod reasons;
+mod recent;
+mod slab;
+mod snapshot;
+mod state;
+mod step;
+pub mod wire;
+
+pub use build::{Options, Size, Versions};
+pub use decide::Draft;
+pub use finish::Finisher;
+pub use snapshot::{LoadError, Loading};
+pub use step::{Engine, Input, Wanted};

@@ -1,0 +1,251 @@
+//! From scores to an action: the rules asked in order, and what keeps them from acting twice, too often,
+//! or at all.
+
+use super::caps::CapState;
+use super::compile::{Policy, Rule};
+use super::config::ActionKind;
+use super::state::AccountPolicyState;
+use smallvec::SmallVec;
+
+/// The scores of one event.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ScoreView {
+    /// The combined score, 0 to 1: `score` in conditions.
+    pub score: f32,
+    /// The trees' probability: `scores.behaviour`.
+    pub behaviour: f32,
+    /// The graph model's probability: `scores.graph`.
+    pub graph: f32,
+}
+
+/// What a decision depends on beside the row and the scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecideContext {
+    /// The event's time.
+    pub ts_ms: i64,
+    /// Whether the account, or a thing of the event, is on an allow list.
+    pub account_allowed: bool,
+    /// Whether the warm-up is over.
+    pub warm: bool,
+}
+
+/// What is to be done about the account of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Index of the rule in [`Policy::rules`].
+    pub rule: u16,
+    /// What is to be done; never `allow`.
+    pub action: ActionKind,
+    /// What the rule wanted, if a cap made it milder.
+    pub degraded_from: Option<ActionKind>,
+    /// When it ends by itself, in event time.
+    pub expires_at_ms: Option<i64>,
+    /// Reported, not to be carried out.
+    pub shadow: bool,
+}
+
+/// The undoing of an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reversal {
+    /// Id of the action that is undone.
+    pub action_id: [u8; 16],
+    /// What it was.
+    pub action: ActionKind,
+}
+
+/// An action as it was published, read back from its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published<'a> {
+    /// What was done.
+    pub action: ActionKind,
+    /// Name of the rule that decided it; it need not exist any more.
+    pub rule: &'a str,
+    /// Event time.
+    pub at_ms: i64,
+    /// When it ends by itself.
+    pub expires_at_ms: Option<i64>,
+    /// Its id.
+    pub action_id: [u8; 16],
+    /// Whether it was a shadow action.
+    pub shadow: bool,
+}
+
+impl Policy {
+    /// Asks the rules about an event. `row` has the columns of the vocabulary; those it lacks are absent.
+    /// Notes in `state` and `caps` what is decided; the id of a live action is to be told with
+    /// [`AccountPolicyState::name_action`]. Shadow rules that match come first, then at most one decision of
+    /// the first live rule that matches. Some nanoseconds a rule; allocates only for more than one decision.
+    pub fn decide(
+        &self,
+        row: &[f32],
+        scores: &ScoreView,
+        context: &DecideContext,
+        state: &mut AccountPolicyState,
+        caps: &mut CapState,
+    ) -> SmallVec<[Decision; 1]> {
+        let mut decisions = SmallVec::new();
+        if context.account_allowed {
+            return decisions;
+        }
+        let load = |slot: u32| self.value(row, scores, slot);
+        for (index, rule) in self.rules.iter().enumerate() {
+            if !rule.program.eval_with(load) {
+                continue;
+            }
+            let only_reports = rule.shadow || self.shadow;
+            if only_reports || (self.kill_switch || !context.warm) {
+                if rule.action != ActionKind::Allow {
+                    decisions.extend(self.report(index, rule, context.ts_ms, state));
+                }
+                if rule.shadow || (only_reports && rule.action != ActionKind::Allow) {
+                    continue;
+                }
+                break;
+            }
+            if rule.action != ActionKind::Allow {
+                decisions.extend(self.act(index, rule, context.ts_ms, state, caps));
+            }
+            break;
+        }
+        decisions
+    }
+
+    /// The value of a slot: a column, then the scores.
+    #[inline]
+    fn value(&self, row: &[f32], scores: &ScoreView, slot: u32) -> f32 {
+        let slot = slot as usize;
+        match slot.checked_sub(self.columns) {
+            None => row.get(slot).copied().unwrap_or(f32::NAN),
+            Some(0) => scores.score,
+            Some(1) => scores.behaviour,
+            Some(_) => scores.graph,
+        }
+    }
+
+    /// A shadow decision, once per account, rule and period.
+    fn report(
+        &self,
+        index: usize,
+        rule: &Rule,
+        ts_ms: i64,
+        state: &mut AccountPolicyState,
+    ) -> Option<Decision> {
+        let period = ts_ms.div_euclid(self.shadow_period_ms);
+        state.report_shadow(index, period).then(|| Decision {
+            rule: index as u16,
+            action: rule.action,
+            degraded_from: None,
+            expires_at_ms: rule.expires_ms.map(|length_ms| ts_ms.saturating_add(length_ms)),
+            shadow: true,
+        })
+    }
+
+    /// The decision of a live rule, unless it is quiet, or nothing would change, or there is no room.
+    fn act(
+        &self,
+        index: usize,
+        rule: &Rule,
+        ts_ms: i64,
+        state: &mut AccountPolicyState,
+        caps: &mut CapState,
+    ) -> Option<Decision> {
+        if state.is_quiet(rule.tag, rule.action, ts_ms) || state.covers(rule.action, ts_ms) {
+            return None;
+        }
+        let Some(action) = caps.admitted(rule.action, ts_ms, &self.caps) else {
+            caps.note_dropped();
+            return None;
+        };
+        let degraded = action != rule.action;
+        if degraded && state.covers(action, ts_ms) {
+            return None;
+        }
+        if degraded {
+            caps.note_degraded(rule.action);
+        }
+        caps.note_published(action, ts_ms);
+        // The end that the rule names is that of the action it wanted.
+        let expires_ms = if degraded { None } else { rule.expires_ms };
+        let expires_at_ms = expires_ms.map(|length_ms| ts_ms.saturating_add(length_ms));
+        let quiet_until_ms = ts_ms.saturating_add(rule.cooldown_ms);
+        state.note_fired(rule.tag, rule.action, ts_ms, quiet_until_ms);
+        let until_ms = in_force_until(action, expires_at_ms, quiet_until_ms);
+        state.note_action(action, rule.tag, ts_ms, expires_at_ms, until_ms);
+        Some(Decision {
+            rule: index as u16,
+            action,
+            degraded_from: degraded.then_some(rule.action),
+            expires_at_ms,
+            shadow: false,
+        })
+    }
+
+    /// Puts back what a published action did to an account's record and to the caps, without deciding
+    /// again. In the order in which they were published.
+    pub fn apply_published(
+        &self,
+        published: &Published<'_>,
+        state: &mut AccountPolicyState,
+        caps: &mut CapState,
+    ) {
+        let index = self.rule_index(published.rule);
+        if published.shadow {
+            if let Some(index) = index {
+                state.report_shadow(index, published.at_ms.div_euclid(self.shadow_period_ms));
+            }
+            return;
+        }
+        if published.action == ActionKind::Allow {
+            return;
+        }
+        let tag = super::compile::rule_tag(published.rule);
+        let rule = index.and_then(|index| self.rules.get(index));
+        let cooldown_ms = rule.map_or(self.shadow_period_ms, |rule| rule.cooldown_ms);
+        let rule_action = rule.map_or(published.action, |rule| rule.action.max(published.action));
+        let at_ms = published.at_ms;
+        let quiet_until_ms = at_ms.saturating_add(cooldown_ms);
+        caps.note_published(published.action, at_ms);
+        state.note_fired(tag, rule_action, at_ms, quiet_until_ms);
+        let until_ms = in_force_until(published.action, published.expires_at_ms, quiet_until_ms);
+        state.note_action(published.action, tag, at_ms, published.expires_at_ms, until_ms);
+        state.name_action(published.action_id);
+    }
+
+    /// What to undo when an account turns out to be good: its last action, unless that is over or was only
+    /// a note. Cool-downs run on, so the same rule does not answer at once.
+    pub fn on_cleared(&self, state: &mut AccountPolicyState, ts_ms: i64) -> Option<Reversal> {
+        let last = state.last()?;
+        let over = last.expires_at_ms.is_some_and(|end_ms| end_ms <= ts_ms);
+        state.note_reversed();
+        let undo = !over && last.action > ActionKind::Observe;
+        undo.then_some(Reversal { action_id: last.action_id, action: last.action })
+    }
+
+    /// Puts back a published reversal.
+    pub fn apply_reversed(&self, state: &mut AccountPolicyState, action_id: [u8; 16]) {
+        if state.last().is_some_and(|last| last.action_id == action_id) {
+            state.note_reversed();
+        }
+    }
+
+    /// The place of a rule in [`Policy::rules`].
+    pub fn rule_index(&self, name: &str) -> Option<usize> {
+        self.rules.iter().position(|rule| rule.name == name)
+    }
+
+    /// Why a rule decided, for a moderator; with the values of this event. Allocates.
+    pub fn reason(&self, rule: u16, row: &[f32], scores: &ScoreView) -> String {
+        let rule = self.rules.get(usize::from(rule));
+        rule.map(|rule| rule.reason.render(|slot| self.value(row, scores, slot))).unwrap_or_default()
+    }
+}
+
+/// Until when milder and equal actions are not repeated: the end that was published, or the end of time
+/// for what lasts, or the end of the cool-down for what is over once it is done.
+fn in_force_until(action: ActionKind, expires_at_ms: Option<i64>, quiet_until_ms: i64) -> i64 {
+    match expires_at_ms {
+        Some(end_ms) => end_ms,
+        None if action.lasts() => i64::MAX,
+        None => quiet_until_ms,
+    }
+}

@@ -1,0 +1,184 @@
+//! All that the engine remembers of keys: dense arenas, one per kind.
+
+use crate::intern::Interner;
+use crate::slab::Slab;
+use features::layout::Layout;
+
+/// Ids changed since the last checkpoint, each once, in the order in which they first changed.
+#[derive(Debug, Default)]
+pub struct DirtySet {
+    marked: Vec<u64>,
+    list: Vec<u32>,
+}
+
+impl DirtySet {
+    /// Marks an id.
+    #[inline]
+    pub fn mark(&mut self, id: u32) {
+        let (word, bit) = (id as usize / 64, 1u64 << (id % 64));
+        if word >= self.marked.len() {
+            self.marked.resize(word + 1, 0);
+        }
+        if self.marked[word] & bit == 0 {
+            self.marked[word] |= bit;
+            self.list.push(id);
+        }
+    }
+
+    /// Takes the marked ids.
+    pub fn take(&mut self) -> Vec<u32> {
+        for id in &self.list {
+            self.marked[*id as usize / 64] = 0;
+        }
+        std::mem::take(&mut self.list)
+    }
+
+    /// How many ids are marked.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether none is marked.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+/// What is known of an account's verdicts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// 0 nothing known, 1 good, 2 bad: by the newest label.
+    pub verdict: u8,
+    /// When that became known.
+    pub since_ms: i64,
+}
+
+impl Standing {
+    /// Whether the account is known to be bad now.
+    pub fn is_bad(self) -> bool {
+        self.verdict == 2
+    }
+}
+
+/// The accounts.
+#[derive(Debug)]
+pub struct Accounts {
+    /// Their ids.
+    pub keys: Interner,
+    /// What they do.
+    pub acting: Slab,
+    /// What is done to them; made when first needed.
+    pub received: Slab,
+    /// Place in `received` plus one; 0: none.
+    received_at: Vec<u32>,
+    received_free: Vec<u32>,
+    /// Verdicts.
+    pub standing: Vec<Standing>,
+    /// Changed since the last checkpoint.
+    pub dirty: DirtySet,
+}
+
+impl Accounts {
+    /// No accounts yet, with profiles of these layouts.
+    pub fn new(acting: &Layout, received: &Layout) -> Self {
+        Self {
+            keys: Interner::default(),
+            acting: Slab::new(acting.size()),
+            received: Slab::new(received.size()),
+            received_at: Vec::new(),
+            received_free: Vec::new(),
+            standing: Vec::new(),
+            dirty: DirtySet::default(),
+        }
+    }
+
+    /// Makes room for an id that was just given.
+    pub fn make_room(&mut self, id: u32) {
+        let needed = id + 1;
+        self.acting.grow(needed);
+        if self.received_at.len() < needed as usize {
+            self.received_at.resize(needed as usize, 0);
+            self.standing.resize(needed as usize, Standing::default());
+        }
+    }
+
+    /// What is done to an account, if anything was.
+    #[inline]
+    pub fn received(&self, id: u32) -> Option<&[u8]> {
+        match self.received_at[id as usize] {
+            0 => None,
+            place => Some(self.received.get(place - 1)),
+        }
+    }
+
+    /// What is done to an account, made with `layout` if need be.
+    pub fn received_mut(&mut self, id: u32, layout: &Layout) -> &mut [u8] {
+        let place = match self.received_at[id as usize] {
+            0 => {
+                let place = self.received_free.pop().unwrap_or(self.received.len());
+                self.received.grow(place + 1);
+                layout.init(self.received.get_mut(place));
+                self.received_at[id as usize] = place + 1;
+                place
+            }
+            place => place - 1,
+        };
+        self.received.get_mut(place)
+    }
+
+    /// Forgets everything about an id, and the id itself.
+    pub fn forget(&mut self, id: u32) {
+        self.acting.get_mut(id).fill(0);
+        let place = std::mem::take(&mut self.received_at[id as usize]);
+        if place > 0 {
+            self.received.get_mut(place - 1).fill(0);
+            self.received_free.push(place - 1);
+        }
+        self.standing[id as usize] = Standing::default();
+        self.keys.forget(id);
+        self.dirty.mark(id);
+    }
+
+    /// Heap bytes held.
+    pub fn bytes(&self) -> usize {
+        self.keys.bytes()
+            + self.acting.bytes()
+            + self.received.bytes()
+            + self.received_at.capacity() * 4
+            + self.standing.capacity() * size_of::<Standing>()
+    }
+}
+
+/// The entities of one kind.
+#[derive(Debug)]
+pub struct Entities {
+    /// Their ids.
+    pub keys: Interner,
+    /// What happened through them.
+    pub profiles: Slab,
+    /// Changed since the last checkpoint.
+    pub dirty: DirtySet,
+}
+
+impl Entities {
+    /// No entities yet, with profiles of this layout.
+    pub fn new(layout: &Layout) -> Self {
+        Self {
+            keys: Interner::default(),
+            profiles: Slab::new(layout.size()),
+            dirty: DirtySet::default(),
+        }
+    }
+
+    /// Forgets everything about an id, and the id itself.
+    pub fn forget(&mut self, id: u32) {
+        self.profiles.get_mut(id).fill(0);
+        self.keys.forget(id);
+        self.dirty.mark(id);
+    }
+
+    /// Heap bytes held.
+    pub fn bytes(&self) -> usize {
+        self.keys.bytes() + self.profiles.bytes()
+    }
+}

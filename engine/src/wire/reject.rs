@@ -1,0 +1,69 @@
+//! Why a message could not be read.
+
+use serde::Serialize;
+
+/// The reason code of a dead letter. Names are part of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectCode {
+    /// Not JSON, or cut off.
+    NotJson,
+    /// The message is not UTF-8 where text is needed.
+    NotUtf8,
+    /// JSON, but not an object.
+    NotAnObject,
+    /// A required field is absent.
+    MissingField,
+    /// A field has a value of the wrong type.
+    WrongType,
+    /// A required text is empty.
+    Empty,
+    /// `ts` is negative, beyond the year 9999, or not a time.
+    BadTs,
+    /// `ts` jumps further ahead of the stream than `time.jump_max`.
+    TsJump,
+    /// The message is longer than the cap.
+    TooLarge,
+    /// A key, id or name is longer than the cap.
+    TextTooLong,
+    /// More entities than the cap.
+    TooManyEntities,
+    /// All ids of a kind are taken.
+    Full,
+}
+
+impl RejectCode {
+    /// The code as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotJson => "not_json",
+            Self::NotUtf8 => "not_utf8",
+            Self::NotAnObject => "not_an_object",
+            Self::MissingField => "missing_field",
+            Self::WrongType => "wrong_type",
+            Self::Empty => "empty",
+            Self::BadTs => "bad_ts",
+            Self::TsJump => "ts_jump",
+            Self::TooLarge => "too_large",
+            Self::TextTooLong => "text_too_long",
+            Self::TooManyEntities => "too_many_entities",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// A message that could not be read. `detail` never contains values of the message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reject {
+    /// The reason code.
+    pub code: RejectCode,
+    /// What was found, and where in the message.
+    pub detail: String,
+}
+
+impl Reject {
+    /// A reject with its detail.
+    pub fn new(code: RejectCode, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+}

@@ -1,0 +1,549 @@
+//! Accounts, entities and the links between them.
+
+use crate::blocks::Blocks;
+use crate::chunks::Chunks;
+use crate::components::Components;
+use crate::config::{ConfigErrors, GraphConfig};
+use crate::decay::hub_discount;
+use crate::node::{INDEX_NONE, Node};
+use crate::recents::{RECENTS_MAX, Recent, Set};
+use crate::records::{
+    Account, AccountView, DIRTY, EXISTS, Entity, EntityView, Link, LinkView, NONE,
+};
+
+/// An account's links are all walked up to this many; beyond, the most recently seen.
+pub(crate) const WALK_MAX: usize = RECENTS_MAX;
+
+/// Where an entity's record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) kind: usize,
+    pub(crate) slot: u32,
+}
+
+/// What a touch found and did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Touched {
+    /// What was touched.
+    pub node: Node,
+    /// The link as it was before, `None` if there was none.
+    pub previous: Option<LinkView>,
+    /// The link that had to go for this one.
+    pub evicted: Option<Node>,
+}
+
+impl Touched {
+    /// Whether the link is new.
+    pub fn is_new(&self) -> bool {
+        self.previous.is_none()
+    }
+}
+
+/// What is counted since the graph was new, saved with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Links that had to go because an account was at its cap.
+    pub links_evicted: u64,
+    /// Links that a sweep dropped.
+    pub links_expired: u64,
+    /// Touches of an unknown account, an undeclared kind, or of an account by itself.
+    pub touches_refused: u64,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Accounts.
+    pub accounts: u64,
+    /// Entities, accounts that somebody is linked to included.
+    pub entities: u64,
+    /// Links.
+    pub links: u64,
+    /// Bytes held by the arenas.
+    pub bytes: u64,
+}
+
+/// The link graph: one writer, flat arenas, no hashing; everything is addressed by dense ids.
+///
+/// ```
+/// use graph::{GraphConfig, KindRules, LinkGraph, Node};
+/// let kinds = vec![KindRules::default(), KindRules { strong: true, ..KindRules::default() }];
+/// let mut graph = LinkGraph::new(GraphConfig { kinds, ..GraphConfig::default() }).unwrap();
+/// let device = Node::new(1, 0);
+/// for account in [0, 1] {
+///     graph.add_account(account, 1000 + u64::from(account));
+///     graph.touch(account, device, 60_000).unwrap();
+/// }
+/// graph.set_bad(0, true);
+/// assert_eq!(graph.entity(device).unwrap().bad, 1);
+/// assert_eq!(graph.component(1, 60_000).unwrap().size, 2);
+/// assert_eq!(graph.path_to_bad(1, 100).unwrap().nodes, [Node::account(1), device, Node::account(0)]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct LinkGraph {
+    pub(crate) config: GraphConfig,
+    pub(crate) accounts: Chunks<Account>,
+    /// By kind; those of kind 0 by the slot that the account's record names.
+    pub(crate) entities: Vec<Chunks<Entity>>,
+    pub(crate) account_slots_free: Vec<u32>,
+    pub(crate) account_slots_n: u32,
+    pub(crate) links: Blocks<Link>,
+    pub(crate) recents: Blocks<Recent>,
+    pub(crate) components: Components,
+    pub(crate) counts: Counts,
+    pub(crate) size: Size,
+    pub(crate) dirty_accounts: Vec<u32>,
+    pub(crate) dirty_entities: Vec<Node>,
+    /// An account's entity record went, and its mark with it: a node may be listed twice.
+    pub(crate) dirty_repeats: bool,
+    pub(crate) emptied: Vec<Node>,
+    pub(crate) per_strength: f64,
+    pub(crate) per_new: [f64; 2],
+    discounts: Vec<f32>,
+}
+
+impl LinkGraph {
+    /// An empty graph, or every error of the configuration.
+    pub fn new(config: GraphConfig) -> Result<Self, ConfigErrors> {
+        config.check()?;
+        let per = |half_life_ms: i64| 1.0 / half_life_ms as f64;
+        Ok(Self {
+            accounts: Chunks::new(),
+            entities: config.kinds.iter().map(|_| Chunks::new()).collect(),
+            account_slots_free: Vec::new(),
+            account_slots_n: 0,
+            links: Blocks::new(),
+            recents: Blocks::new(),
+            components: Components::new(&config),
+            counts: Counts::default(),
+            size: Size::default(),
+            dirty_accounts: Vec::new(),
+            dirty_entities: Vec::new(),
+            dirty_repeats: false,
+            emptied: Vec::new(),
+            per_strength: per(config.strength_half_life_ms),
+            per_new: [per(config.new_short_half_life_ms), per(config.new_long_half_life_ms)],
+            discounts: (0..1024).map(hub_discount).collect(),
+            config,
+        })
+    }
+
+    /// The configuration it was made with.
+    pub fn config(&self) -> &GraphConfig {
+        &self.config
+    }
+
+    /// What is counted since the graph was new.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// How much there is. Cost: proportional to the number of arena chunks.
+    pub fn size(&self) -> Size {
+        let entities: usize = self.entities.iter().map(Chunks::bytes).sum();
+        let arenas = self.accounts.bytes() + self.links.bytes() + self.recents.bytes();
+        let bytes = (entities + arenas + self.components.bytes()) as u64;
+        Size { bytes, ..self.size }
+    }
+
+    /// Makes account `index` known; `key` is stable across processes and names its component as ring
+    /// id. False if it is known already or the index is above [`Node::INDEX_MAX`].
+    pub fn add_account(&mut self, index: u32, key: u64) -> bool {
+        if index > Node::INDEX_MAX || self.line(index).is_some() {
+            return false;
+        }
+        let line = self.accounts.ensure(index);
+        line.exists = true;
+        line.key = key;
+        self.size.accounts += 1;
+        self.mark_account(index);
+        true
+    }
+
+    /// Account `account` used `node` at `ts_ms`, in any order of time (below 0 counts as 0).
+    ///
+    /// `None`, counted, if the account is unknown, the kind undeclared, or the node is the account
+    /// itself or an unknown account. Cost: two binary searches; at the account's cap a scan of its
+    /// links; for a strong link new in an epoch one union.
+    pub fn touch(&mut self, account: u32, node: Node, ts_ms: i64) -> Option<Touched> {
+        let ts_ms = ts_ms.max(0);
+        let known = node != Node::account(account) && self.line(account).is_some();
+        let place = if known { self.place_or_create(node, ts_ms) } else { None };
+        let Some(place) = place else {
+            self.counts.touches_refused += 1;
+            return None;
+        };
+        let (at, previous) = self.find(account, node);
+        let mut evicted = None;
+        let (old, link) = match previous {
+            Some(old) => {
+                let (offset, n) = self.links_of(account);
+                let link = self.links.slice_mut(offset, n).get_mut(at)?;
+                link.touch(ts_ms, self.per_strength);
+                (Some(old), *link)
+            }
+            None => {
+                let (link, gone) = self.insert(account, node, place, at, ts_ms);
+                evicted = gone;
+                (None, link)
+            }
+        };
+        let entity = self.entities[place.kind].get_mut(place.slot)?;
+        entity.events = entity.events.saturating_add(1);
+        entity.first_ms = entity.first_ms.min(ts_ms);
+        entity.last_ms = entity.last_ms.max(ts_ms);
+        let max = self.config.recent_members_max as usize;
+        let set = Set { offset: &mut entity.recents, n: &mut entity.recents_n };
+        set.note(&mut self.recents, max, account, link.last_ms);
+        let line = self.accounts.get_mut(account)?;
+        line.touches = line.touches.saturating_add(1);
+        if usize::from(line.links_n) > WALK_MAX {
+            let set = Set { offset: &mut line.recents, n: &mut line.recents_n };
+            set.note(&mut self.recents, WALK_MAX, node.to_bits(), link.last_ms);
+        }
+        if link.joined != 0 {
+            self.join(account, place, old.as_ref(), &link);
+        }
+        self.mark_account(account);
+        self.mark_entity(place, node);
+        Some(Touched { node, previous: old.map(|l| l.view()), evicted })
+    }
+
+    /// The same answer as [`LinkGraph::touch`] would give for an event that was counted already:
+    /// nothing is changed, and `previous` is the link as it is.
+    pub fn peek(&self, account: u32, node: Node) -> Touched {
+        let previous = self.find(account, node).1.map(|l| l.view());
+        Touched { node, previous, evicted: None }
+    }
+
+    fn insert(
+        &mut self,
+        account: u32,
+        node: Node,
+        place: Place,
+        mut at: usize,
+        ts_ms: i64,
+    ) -> (Link, Option<Node>) {
+        let mut evicted = None;
+        let (_, n) = self.links_of(account);
+        if n >= self.config.links_per_account_max as usize
+            && let Some(gone) = self.evict(account)
+        {
+            evicted = Some(gone.node);
+            at -= usize::from(gone.node < node);
+        }
+        let rules = self.config.kinds[place.kind];
+        let (offset, n) = self.links_of(account);
+        let mut link = Link::new(node, ts_ms);
+        let Some(entity) = self.entities[place.kind].get_mut(place.slot) else {
+            return (link, evicted);
+        };
+        entity.degree += 1;
+        entity.add_new(ts_ms, self.per_new);
+        let joins = rules.strong
+            && entity.degree <= rules.union_degree_max
+            && n < self.config.union_links_max as usize;
+        link.joined = u32::from(joins);
+        let offset = self.links.insert(offset, n, at, link);
+        self.size.links += 1;
+        if let Some(line) = self.accounts.get_mut(account) {
+            entity.bad += u32::from(line.bad);
+            entity.suspicion_sum += u32::from(line.suspicion);
+            line.links = offset;
+            line.links_n += 1;
+        }
+        if n == WALK_MAX {
+            self.rebuild_recents(account);
+        }
+        (link, evicted)
+    }
+
+    /// Drops the link with the lowest (last seen, node) of those that bind no component now. There is
+    /// one, unless links were loaded that another configuration had joined.
+    fn evict(&mut self, account: u32) -> Option<Link> {
+        let links = self.links_slice(account).iter();
+        let lowest =
+            links.min_by_key(|l| (self.components.binds(l), l.last_ms, l.node)).copied()?;
+        self.counts.links_evicted += 1;
+        self.cut(account, lowest.node)
+    }
+
+    /// Removes one link from the account and from the entity's aggregates. Components do not change:
+    /// the caller sees to it that the link binds none.
+    pub(crate) fn unlink(&mut self, account: u32, at: usize) -> Option<Link> {
+        let (offset, n) = self.links_of(account);
+        let link = *self.links.slice(offset, n).get(at)?;
+        let offset = self.links.remove(offset, n, at);
+        let line = self.accounts.get_mut(account)?;
+        line.links = offset;
+        line.links_n -= 1;
+        let (bad, suspicion) = (line.bad, line.suspicion);
+        if n > WALK_MAX {
+            let set = Set { offset: &mut line.recents, n: &mut line.recents_n };
+            if n - 1 == WALK_MAX {
+                set.clear(&mut self.recents);
+            } else if set.forget(&mut self.recents, link.node.to_bits()) {
+                self.rebuild_recents(account);
+            }
+        }
+        self.size.links -= 1;
+        self.mark_account(account);
+        if let Some(place) = self.place(link.node)
+            && let Some(entity) = self.entities[place.kind].get_mut(place.slot)
+        {
+            entity.degree = entity.degree.saturating_sub(1);
+            entity.bad = entity.bad.saturating_sub(u32::from(bad));
+            entity.suspicion_sum = entity.suspicion_sum.saturating_sub(u32::from(suspicion));
+            let set = Set { offset: &mut entity.recents, n: &mut entity.recents_n };
+            set.forget(&mut self.recents, account);
+            if entity.degree == 0 {
+                self.emptied.push(link.node);
+            }
+            self.mark_entity(place, link.node);
+        }
+        Some(link)
+    }
+
+    /// Sets the account's most recent nodes from all of its links.
+    pub(crate) fn rebuild_recents(&mut self, account: u32) {
+        let (offset, n) = self.links_of(account);
+        let links = self.links.slice(offset, n);
+        let mut all: Vec<(i64, u32)> =
+            links.iter().map(|l| (l.last_ms, l.node.to_bits())).collect();
+        if all.len() > WALK_MAX {
+            all.select_nth_unstable_by(WALK_MAX, |a, b| b.cmp(a));
+            all.truncate(WALK_MAX);
+        }
+        all.sort_unstable_by_key(|a| a.1);
+        let list: Vec<Recent> = all.iter().map(|a| Recent::new(a.1, a.0)).collect();
+        if let Some(line) = self.accounts.get_mut(account) {
+            Set { offset: &mut line.recents, n: &mut line.recents_n }.clear(&mut self.recents);
+            line.recents = self.recents.place(&list);
+            line.recents_n = list.len() as u8;
+        }
+    }
+
+    /// The account, if it is known.
+    pub fn account(&self, account: u32) -> Option<AccountView> {
+        let line = self.line(account)?;
+        Some(AccountView {
+            key: line.key,
+            links: line.links_n.into(),
+            touches: line.touches,
+            bad: line.bad,
+            suspicion: line.suspicion,
+            evidence: line.evidence,
+        })
+    }
+
+    /// The entity's aggregates, if it was ever touched and not removed since. For an account's node:
+    /// what is known of it as a linked thing.
+    pub fn entity(&self, node: Node) -> Option<EntityView> {
+        let e = self.entity_line(node)?;
+        Some(EntityView {
+            degree: e.degree,
+            bad: e.bad,
+            suspicion_sum: e.suspicion_sum,
+            events: e.events,
+            new: e.new,
+            new_ms: e.new_ms,
+            first_ms: e.first_ms,
+            last_ms: e.last_ms,
+        })
+    }
+
+    /// All links of an account, by node. Empty for an unknown one.
+    pub fn links(&self, account: u32) -> impl Iterator<Item = LinkView> + '_ {
+        self.links_slice(account).iter().map(Link::view)
+    }
+
+    /// One link.
+    pub fn link(&self, account: u32, node: Node) -> Option<LinkView> {
+        self.find(account, node).1.map(|l| l.view())
+    }
+
+    /// The accounts most recently seen with the node, with when, by account; all of them while there
+    /// are no more than `recent_members_max`.
+    pub fn members(&self, node: Node) -> impl Iterator<Item = (u32, i64)> + '_ {
+        self.recent_members(node).iter().map(|r| (r.id, r.last_ms()))
+    }
+
+    /// Reads the account's line, so that later calls find it in the cache. Call it for a whole batch
+    /// first, then [`LinkGraph::warm_links`] for the batch, then [`LinkGraph::warm_node`].
+    pub fn warm(&self, account: u32) {
+        std::hint::black_box(self.accounts.get(account).map(|a| a.links_n));
+    }
+
+    /// Reads the start of the account's links.
+    pub fn warm_links(&self, account: u32) {
+        let links = self.links_slice(account);
+        std::hint::black_box(links.first().map(|l| l.count));
+        std::hint::black_box(links.get(links.len() / 2).map(|l| l.count));
+        std::hint::black_box(links.last().map(|l| l.count));
+    }
+
+    /// Reads the entity's line.
+    pub fn warm_node(&self, node: Node) {
+        std::hint::black_box(self.entity_line(node).map(|e| e.degree));
+    }
+
+    /// Reads what [`LinkGraph::touch`] and [`LinkGraph::features`] meet beyond the lines: the entities
+    /// of all walked links.
+    pub fn warm_walk(&self, account: u32) {
+        for node in self.walk(account) {
+            self.warm_node(node);
+        }
+    }
+
+    /// The accounts and nodes changed since the last call, each once, in the order of the first change.
+    pub fn take_dirty(&mut self) -> (Vec<u32>, Vec<Node>) {
+        let accounts = std::mem::take(&mut self.dirty_accounts);
+        let entities = std::mem::take(&mut self.dirty_entities);
+        for account in &accounts {
+            if let Some(line) = self.accounts.get_mut(*account) {
+                line.dirty = false;
+            }
+        }
+        for node in &entities {
+            if let Some(place) = self.place(*node)
+                && let Some(entity) = self.entities[place.kind].get_mut(place.slot)
+            {
+                entity.flags &= !DIRTY;
+            }
+        }
+        let repeated = std::mem::take(&mut self.dirty_repeats);
+        (accounts, if repeated { dedup(entities) } else { entities })
+    }
+
+    /// The entities that lost their last link since the last call and have none now, by node: their
+    /// ids can be freed ([`LinkGraph::remove_entity`]).
+    pub fn take_emptied(&mut self) -> Vec<Node> {
+        let mut nodes = std::mem::take(&mut self.emptied);
+        nodes.retain(|n| self.entity_line(*n).is_some_and(|e| e.degree == 0));
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+
+    #[inline]
+    pub(crate) fn line(&self, account: u32) -> Option<&Account> {
+        self.accounts.get(account).filter(|a| a.exists)
+    }
+
+    #[inline]
+    pub(crate) fn links_of(&self, account: u32) -> (u32, usize) {
+        self.accounts.get(account).map_or((0, 0), |a| (a.links, a.links_n.into()))
+    }
+
+    #[inline]
+    pub(crate) fn links_slice(&self, account: u32) -> &[Link] {
+        let (offset, n) = self.links_of(account);
+        self.links.slice(offset, n)
+    }
+
+    /// Where the link is or would be, and the link.
+    #[inline]
+    pub(crate) fn find(&self, account: u32, node: Node) -> (usize, Option<Link>) {
+        let links = self.links_slice(account);
+        let at = links.partition_point(|l| l.node < node);
+        (at, links.get(at).filter(|l| l.node == node).copied())
+    }
+
+    /// The nodes that reads walk, by node: all, or the most recently seen [`WALK_MAX`].
+    pub(crate) fn walk(&self, account: u32) -> impl Iterator<Item = Node> + Clone + '_ {
+        let links = self.links_slice(account);
+        let line = self.accounts.get(account);
+        let many = links.len() > WALK_MAX;
+        let recents = match line {
+            Some(line) if many => self.recents.slice(line.recents, line.recents_n.into()),
+            _ => &[],
+        };
+        let links = if many { &[] } else { links };
+        links.iter().map(|l| l.node).chain(recents.iter().map(|r| Node::from_bits(r.id)))
+    }
+
+    #[inline]
+    pub(crate) fn place(&self, node: Node) -> Option<Place> {
+        let (kind, index) = (node.kind(), node.index());
+        let slot = if kind == 0 { self.accounts.get(index)?.as_entity } else { index };
+        (kind < self.entities.len() && slot != NONE).then_some(Place { kind, slot })
+    }
+
+    #[inline]
+    pub(crate) fn entity_line(&self, node: Node) -> Option<&Entity> {
+        let place = self.place(node)?;
+        self.entities[place.kind].get(place.slot).filter(|e| e.exists())
+    }
+
+    #[inline]
+    pub(crate) fn recent_members(&self, node: Node) -> &[Recent] {
+        self.entity_line(node).map_or(&[], |e| self.recents.slice(e.recents, e.recents_n.into()))
+    }
+
+    /// The entity's place; a record is made for it if there is none.
+    pub(crate) fn place_or_create(&mut self, node: Node, ts_ms: i64) -> Option<Place> {
+        let (kind, index) = (node.kind(), node.index());
+        if kind >= self.entities.len() || index == INDEX_NONE {
+            return None;
+        }
+        if kind == 0 {
+            self.line(index)?;
+        }
+        let slot = if kind == 0 { self.account_slot(index)? } else { index };
+        let place = Place { kind, slot };
+        let entity = self.entities[kind].ensure(slot);
+        if !entity.exists() {
+            entity.flags |= EXISTS;
+            (entity.first_ms, entity.last_ms, entity.new_ms) = (ts_ms, ts_ms, ts_ms);
+            self.size.entities += 1;
+        }
+        Some(place)
+    }
+
+    /// The slot of an account's entity record, taken if there is none.
+    pub(crate) fn account_slot(&mut self, account: u32) -> Option<u32> {
+        let line = self.accounts.get_mut(account)?;
+        if line.as_entity == NONE {
+            line.as_entity = self.account_slots_free.pop().unwrap_or_else(|| {
+                self.account_slots_n += 1;
+                self.account_slots_n - 1
+            });
+        }
+        Some(line.as_entity)
+    }
+
+    pub(crate) fn mark_account(&mut self, account: u32) {
+        if let Some(line) = self.accounts.get_mut(account)
+            && !line.dirty
+        {
+            line.dirty = true;
+            self.dirty_accounts.push(account);
+        }
+    }
+
+    pub(crate) fn mark_entity(&mut self, place: Place, node: Node) {
+        if let Some(entity) = self.entities[place.kind].get_mut(place.slot)
+            && entity.flags & DIRTY == 0
+        {
+            entity.flags |= DIRTY;
+            self.dirty_entities.push(node);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn discount(&self, degree: u32) -> f32 {
+        match self.discounts.get(degree as usize) {
+            Some(discount) => *discount,
+            None => hub_discount(degree),
+        }
+    }
+}
+
+/// Each node once, at its first place.
+fn dedup(nodes: Vec<Node>) -> Vec<Node> {
+    let mut first: Vec<(Node, usize)> = nodes.iter().copied().zip(0..).collect();
+    first.sort_unstable();
+    first.dedup_by_key(|f| f.0);
+    first.sort_unstable_by_key(|f| f.1);
+    first.into_iter().map(|f| f.0).collect()
+}

@@ -1,0 +1,200 @@
+//! A score for streams without labels: how far out is a row, compared with the others?
+//!
+//! Two views, added up, each in units of its own spread over the rows:
+//!
+//! * **Tails**: for every column, the log of how rare so high a value is, beyond the common part (the upper half of ECOD, Li et al.
+//!   2022). Bursts and shared devices are high counts; who does little is not suspicious. Exactly one tree per column.
+//! * **Isolation**: how few random cuts part the row from a handful of others (isolation forest, Liu, Ting and Zhou 2008). It
+//!   sees combinations that no single column shows.
+//!
+//! Both are written as one forest in XGBoost's format, so that the scorer that serves trained models serves this one, and
+//! explains it. The margin is then mapped to its rank among the rows: a score of 0.99 is among the highest 1 %.
+
+mod grow;
+mod write;
+
+use crate::chance::Chance;
+use crate::error::TrainError;
+use crate::select;
+use crate::table::Table;
+use crate::threshold::{self, Chosen, Limit, Scored};
+use models::Calibration;
+use models::bundle::{Bundle, ForestFile, ForestFormat, Kind, Manifest};
+use models::kernel::Kernel;
+use std::collections::BTreeMap;
+
+/// How a label-free model is made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LabelfreeOptions {
+    /// Name of the bundle.
+    pub name: String,
+    /// Version of the bundle.
+    pub version: String,
+    /// Hash of the feature set that the columns belong to.
+    pub feature_set_hash: String,
+    /// Isolation trees; 0 leaves the isolation view out.
+    pub isolation_trees: usize,
+    /// Rows that each isolation tree parts.
+    pub isolation_rows: usize,
+    /// Share of the rows above which a value begins to count as high; 0 leaves the tails view out.
+    pub tail_share: f64,
+    /// Rows that are looked at, at most; drawn evenly over the table.
+    pub rows_max: usize,
+    /// Limits of the thresholds, mildest first. Precisions cannot be known and are ignored.
+    pub limits: Vec<(String, Limit)>,
+    /// Seed of the draws.
+    pub seed: u64,
+}
+
+impl Default for LabelfreeOptions {
+    fn default() -> Self {
+        let limit = |share: f64| Limit { alert_share_max: Some(share), ..Limit::default() };
+        Self {
+            name: "labelfree".to_owned(),
+            version: "1".to_owned(),
+            feature_set_hash: String::new(),
+            isolation_trees: 150,
+            isolation_rows: 256,
+            tail_share: 0.05,
+            rows_max: 200_000,
+            // Nobody is banned on rarity alone: the strictest actions stay out of reach unless the policy lowers them.
+            limits: vec![("challenge".to_owned(), limit(0.01)), ("review".to_owned(), limit(0.005))],
+            seed: 1,
+        }
+    }
+}
+
+/// A model made without labels.
+#[derive(Debug, Clone)]
+pub struct Labelfree {
+    /// The bundle: a forest, a staircase from margin to rank, thresholds.
+    pub bundle: Bundle,
+    /// Thresholds and what they flag.
+    pub thresholds: Vec<Chosen>,
+    /// Columns used and dropped.
+    pub columns: select::Columns,
+}
+
+/// Rows that are needed before ranks mean anything.
+const ROWS_MIN: usize = 100;
+
+/// Makes a label-free model of all rows; labels are not looked at. O(rows x columns x log rows) for at most `rows_max` rows.
+///
+/// # Errors
+/// [`TrainError`] when the table is malformed, has under 100 rows, or nothing in it varies.
+pub fn labelfree(table: &Table, options: &LabelfreeOptions) -> Result<Labelfree, TrainError> {
+    table.check()?;
+    if table.len() < ROWS_MIN {
+        return Err(TrainError::TooFewRows { found: table.len(), needed: ROWS_MIN });
+    }
+    let step = table.len() as f64 / table.len().min(options.rows_max.max(ROWS_MIN)) as f64;
+    let rows: Vec<u32> = (0..).map(|i| (f64::from(i) * step) as u32).take_while(|row| (*row as usize) < table.len()).collect();
+    let mut columns = select::columns(table, &rows);
+    // A category has no high end.
+    columns.kept.retain(|column| !table.categorical[*column]);
+    if columns.kept.is_empty() {
+        return Err(TrainError::NothingVaries { columns: table.columns.len(), rows: rows.len() });
+    }
+    let names: Vec<String> = columns.kept.iter().map(|c| table.columns[*c].clone()).collect();
+    let width = names.len();
+    let packed: Vec<f32> =
+        rows.iter().flat_map(|row| columns.kept.iter().map(|c| table.row(*row as usize)[*c])).collect();
+    let mut views: Vec<Vec<grow::Tree>> = Vec::new();
+    if options.tail_share > 0.0 {
+        views.push((0..width).filter_map(|c| grow::tail(&packed, width, c, options.tail_share.min(0.5))).collect());
+    }
+    if options.isolation_trees > 0 {
+        let mut chance = Chance::new(options.seed, 0x150);
+        let draws = (0..options.isolation_trees).map(|_| grow::isolation(&packed, width, options.isolation_rows.max(2), &mut chance));
+        views.push(draws.collect());
+    }
+    let mut trees = Vec::new();
+    for mut view in views {
+        let spread = deviation(&margins(&view, &names, &packed)?);
+        if spread > 0.0 {
+            view.iter_mut().for_each(|tree| tree.scale(1.0 / spread));
+            trees.append(&mut view);
+        }
+    }
+    if trees.is_empty() {
+        return Err(TrainError::NothingVaries { columns: width, rows: rows.len() });
+    }
+    let found = margins(&trees, &names, &packed)?;
+    let calibration = ranks(&found);
+    let scores: Vec<f64> = found.iter().map(|m| calibration.probability(*m)).collect();
+    let pick = |values: &[u32]| rows.iter().map(|row| values[*row as usize]).collect::<Vec<_>>();
+    let accounts = pick(&table.account);
+    let ts_ms: Vec<i64> = rows.iter().map(|row| table.ts_ms[*row as usize]).collect();
+    let thresholds = threshold::choose(Scored { scores: &scores, labels: None, accounts: &accounts, ts_ms: &ts_ms }, &options.limits);
+
+    let mut manifest = Manifest::new(&options.name, &options.version, Kind::Forest, &options.feature_set_hash);
+    manifest.features = names.clone();
+    manifest.forest = Some(ForestFile { file: FOREST_FILE.to_owned(), format: ForestFormat::XgboostJson });
+    manifest.calibration = calibration;
+    manifest.thresholds = threshold::as_map(&thresholds);
+    let first = table.ts_ms.first().copied().unwrap_or(0);
+    let last = table.ts_ms.last().copied().unwrap_or(0);
+    manifest.training = BTreeMap::from([
+        ("how".to_owned(), toml::Value::from("labelfree")),
+        ("rows".to_owned(), whole(rows.len())),
+        ("trees".to_owned(), whole(trees.len())),
+        ("from_ts".to_owned(), toml::Value::Integer(first)),
+        ("until_ts".to_owned(), toml::Value::Integer(last)),
+        ("seed".to_owned(), toml::Value::Integer(options.seed as i64)),
+    ]);
+    let files = BTreeMap::from([(FOREST_FILE.to_owned(), write::xgboost_json(&trees, &names)?)]);
+    let bundle = Bundle::new(manifest, files).map_err(|e| TrainError::Bundle(e.to_string()))?;
+    Ok(Labelfree { bundle, thresholds, columns })
+}
+
+const FOREST_FILE: &str = "forest.json";
+
+fn whole(number: usize) -> toml::Value {
+    toml::Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// Margins as the scorer will compute them, to the bit.
+fn margins(trees: &[grow::Tree], names: &[String], packed: &[f32]) -> Result<Vec<f64>, TrainError> {
+    if trees.is_empty() {
+        return Ok(Vec::new());
+    }
+    let bytes = write::xgboost_json(trees, names)?;
+    let forest = models::forest::xgboost::from_json(&bytes).map_err(|e| TrainError::Forest(e.to_string()))?;
+    let mut out = Vec::new();
+    Kernel::new(&forest).margins(packed, names.len(), &mut out).map_err(|e| TrainError::Forest(e.to_string()))?;
+    Ok(out)
+}
+
+fn deviation(values: &[f64]) -> f64 {
+    let n = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt()
+}
+
+/// Steps of the rank staircase: evenly over the common rows, ever finer towards the top, where decisions are made.
+fn ranks(margins: &[f64]) -> Calibration {
+    let mut sorted = margins.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let n = sorted.len();
+    let mut places: Vec<usize> = (0..100).map(|i| n * i / 100).collect();
+    let mut above = n / 100;
+    while above > 0 {
+        places.push(n - above);
+        above = if above > 1000 { above * 97 / 100 } else { above - 1 };
+    }
+    places.sort_unstable();
+    let (mut bounds, mut values): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
+    for place in places {
+        if bounds.last() != Some(&sorted[place]) {
+            // The share of rows below, and half of those beside.
+            let below = sorted.partition_point(|m| *m < sorted[place]);
+            let up_to = sorted.partition_point(|m| *m <= sorted[place]);
+            bounds.push(sorted[place]);
+            values.push((below + up_to) as f64 / (2 * n) as f64);
+        }
+    }
+    Calibration::Isotonic { bounds, values }
+}
+
+#[cfg(test)]
+mod tests;
