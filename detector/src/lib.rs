@@ -3,6 +3,8 @@
 pub mod command;
 pub mod config;
 pub mod pipeline;
+pub mod schemas;
+pub mod shipped;
 pub mod simulate;
 pub mod sink;
 pub mod source;

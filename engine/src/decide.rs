@@ -64,6 +64,21 @@ impl Draft {
     pub fn account(&self) -> &str {
         &self.account
     }
+
+    /// What is done.
+    pub fn action(&self) -> &'static str {
+        self.action
+    }
+
+    /// The event that led to it; empty for a reversal.
+    pub fn event_id(&self) -> &str {
+        &self.event_id
+    }
+
+    /// Whether it undoes another action.
+    pub fn is_reversal(&self) -> bool {
+        self.reverses.is_some()
+    }
 }
 
 /// Scoring, policy, and what the policy remembers.

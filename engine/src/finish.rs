@@ -38,7 +38,17 @@ impl Finisher {
     }
 
     /// The action of a draft. For forests about 0.3 ms (exact TreeSHAP).
-    pub fn finish(&self, draft: Draft) -> ActionV1 {
+    pub fn finish(&self, mut draft: Draft) -> ActionV1 {
+        let row = std::mem::take(&mut draft.row);
+        let reasons = self.reasons(&row, REASONS_MAX);
+        draft.row = row;
+        let mut action = self.outline(draft);
+        action.reasons.extend(reasons);
+        action
+    }
+
+    /// The action with its rule's own reason alone, without attributions: some microseconds.
+    pub fn outline(&self, draft: Draft) -> ActionV1 {
         let scores = draft.scores;
         let mut reasons = Vec::new();
         if let Some(scores) = scores {
@@ -65,7 +75,6 @@ impl Finisher {
                     });
                 }
             }
-            reasons.extend(self.reasons(&draft.row, REASONS_MAX));
         }
         ActionV1 {
             action_id: hex(&draft.id),

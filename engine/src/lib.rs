@@ -13,6 +13,7 @@ pub mod config;
 mod decide;
 pub mod effects;
 mod expire;
+mod explain;
 mod extract;
 mod finish;
 mod held;
@@ -32,6 +33,7 @@ pub mod wire;
 
 pub use build::{Options, Size, Versions};
 pub use decide::Draft;
+pub use explain::Explanation;
 pub use finish::Finisher;
 pub use snapshot::{LoadError, Loading};
 pub use step::{Engine, Input, Wanted};

@@ -9,6 +9,7 @@
 
 use features::config::{AttributeConfig, CounterConfig, FeatureConfig, KindConfig, ProfileConfig};
 use features::event::TypeId;
+use features::hits::CounterHits;
 use features::layout::Role;
 use features::profile::{DistinctKey, Observation};
 use features::schema::Schema;
@@ -83,6 +84,7 @@ fn main() {
         let mut state = 0x9e37_79b9_7f4a_7c15;
         let mut ts_ms = 1_700_000_000_000i64;
         let mut sum = 0.0;
+        let mut hits = CounterHits::default();
         let start = Instant::now();
         for _ in 0..EVENTS {
             let draw = random(&mut state);
@@ -95,7 +97,7 @@ fn main() {
                 DistinctKey { what: 1, hash: draw >> 31 },
                 DistinctKey { what: DistinctKey::TARGET, hash: draw >> 32 },
             ];
-            let hits = schema.hits_of(type_id, &attributes);
+            schema.hits_into(type_id, &attributes, &mut hits);
             let seen = Observation {
                 ts_ms,
                 type_id,

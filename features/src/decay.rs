@@ -1,24 +1,40 @@
 //! Powers and logarithms that are the same bits on every machine: IEEE additions and multiplications only, no library call.
 
-/// `2^-x` for `x >= 0`; 1 for `x <= 0`, 0 beyond 126 (and for NaN). Relative error below 3e-7.
-///
-/// Range-reduced to `[-0.5, 0.5]`, then the Taylor polynomial of `2^r` of degree 6.
+/// `2^-x` for `x >= 0`; 1 for `x <= 0`, 0 from 126 on (and for NaN). Relative error below 3e-7.
 #[inline]
 pub fn exp2_neg(x: f32) -> f32 {
-    if x <= 0.0 {
-        return 1.0;
+    exp2_neg_all([x])[0]
+}
+
+/// [`exp2_neg`] of several values at once, free of branches so that they are done side by side.
+///
+/// Range-reduced to `[-0.5, 0.5]`, then the Taylor polynomial of `2^r` of degree 6. Adding 1.5 * 2^23 rounds to a whole number and leaves
+/// it in the low bits.
+#[inline]
+pub fn exp2_neg_all<const N: usize>(x: [f32; N]) -> [f32; N] {
+    const ROUND: f32 = 12_582_912.0;
+    const TERMS: [f32; 6] = [
+        std::f32::consts::LN_2,
+        0.240_226_5,
+        0.055_504_11,
+        0.009_618_13,
+        0.001_333_355_8,
+        0.000_154_035_3,
+    ];
+    let mut out = [0.0; N];
+    for (out, x) in out.iter_mut().zip(x) {
+        // The comparisons are false for NaN.
+        let inside = if x > 0.0 { x } else { 0.0 };
+        let inside = if inside < 126.0 { inside } else { 126.0 };
+        let shifted = inside + ROUND;
+        let whole = shifted.to_bits().wrapping_sub(ROUND.to_bits());
+        let r = (shifted - ROUND) - inside;
+        let [a, b, c, d, e, f] = TERMS;
+        let p = 1.0 + r * (a + r * (b + r * (c + r * (d + r * (e + r * f)))));
+        let power = p * f32::from_bits(127u32.wrapping_sub(whole) << 23);
+        *out = if x < 126.0 { power } else { 0.0 };
     }
-    if !(x < 126.0) {
-        return 0.0;
-    }
-    let whole = (x + 0.5) as i32;
-    let r = whole as f32 - x;
-    let p = 1.0
-        + r * (0.693_147_2
-            + r * (0.240_226_51
-                + r * (0.055_504_11
-                    + r * (0.009_618_13 + r * (0.001_333_355_8 + r * 0.000_154_035_3)))));
-    p * f32::from_bits(((127 - whole) as u32) << 23)
+    out
 }
 
 /// What is left of a decayed value after `dt_ms`: `2^(-dt/half_life)`. 1 when no time has passed or `dt_ms` is negative; a half-life of
@@ -46,10 +62,15 @@ pub struct HalfLives {
 }
 
 impl HalfLives {
-    /// [`decay_factor`] for each half-life.
+    /// [`decay_factor`] for each half-life (at least 1 ms).
     #[inline]
     pub fn factors(&self, dt_ms: i64) -> [f32; 4] {
-        self.ms.map(|half_life_ms| decay_factor(dt_ms, half_life_ms))
+        let dt_ms = dt_ms.max(0) as f64;
+        let mut x = [0.0; 4];
+        for (x, half_life_ms) in x.iter_mut().zip(self.ms) {
+            *x = (dt_ms / half_life_ms.max(1) as f64) as f32;
+        }
+        exp2_neg_all(x)
     }
 }
 
@@ -74,12 +95,12 @@ pub const fn log2(x: f64) -> f64 {
     exponent + series * (2.0 * std::f64::consts::LOG2_E)
 }
 
-/// `c * log2(c)` for every value of a histogram bin.
-const COUNT_LOG: [f32; 256] = {
-    let mut table = [0.0; 256];
+/// `c * log2(c)` for every value of a histogram bin, in units of 2^-16: whole numbers add up quickly and exactly.
+const COUNT_LOG: [u32; 256] = {
+    let mut table = [0; 256];
     let mut c = 1;
     while c < 256 {
-        table[c] = (c as f64 * log2(c as f64)) as f32;
+        table[c] = (c as f64 * log2(c as f64) * 65_536.0 + 0.5) as u32;
         c += 1;
     }
     table
@@ -88,15 +109,16 @@ const COUNT_LOG: [f32; 256] = {
 /// Entropy in bits of a histogram of small counts; NaN when it is empty. `log2 N - (sum of c log2 c) / N`.
 pub fn entropy(bins: &[u8]) -> f32 {
     let mut total = 0u32;
-    let mut sum = 0.0f32;
+    let mut sum = 0u64;
     for &c in bins {
         total += u32::from(c);
-        sum += COUNT_LOG[usize::from(c)];
+        sum += u64::from(COUNT_LOG[usize::from(c)]);
     }
     if total == 0 {
         return f32::NAN;
     }
-    (log2(f64::from(total)) as f32 - sum / total as f32).max(0.0)
+    let total = f64::from(total);
+    (log2(total) - sum as f64 / 65_536.0 / total).max(0.0) as f32
 }
 
 /// One more in a bin; when the bin is full, all bins are halved first, so that old habits fade.
@@ -139,6 +161,12 @@ mod tests {
         fn factor_never_leaves_zero_to_one(dt in any::<i64>(), h in any::<i64>()) {
             let f = decay_factor(dt, h);
             prop_assert!((0.0..=1.0).contains(&f));
+        }
+
+        #[test]
+        fn side_by_side_is_one_by_one(dt in any::<i64>()) {
+            let half_lives = HalfLives { ms: [1, 600_000, 86_400_000, i64::MAX] };
+            prop_assert_eq!(half_lives.factors(dt), half_lives.ms.map(|h| decay_factor(dt, h)));
         }
 
         #[test]

@@ -28,6 +28,12 @@ impl CounterHits {
         }
     }
 
+    /// Forgets all weights. The array itself is left as it is: the mask says what counts.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.mask = 0;
+    }
+
     /// Bit per counter that is moved.
     #[inline]
     pub fn mask(&self) -> u64 {
@@ -37,7 +43,10 @@ impl CounterHits {
     /// One counter's weight, 0 when it is not moved.
     #[inline]
     pub fn weight(&self, counter: usize) -> f32 {
-        self.weights.get(counter).copied().unwrap_or(0.0)
+        match self.weights.get(counter) {
+            Some(weight) if self.mask >> counter & 1 == 1 => *weight,
+            _ => 0.0,
+        }
     }
 
     /// `(counter, weight)` of the moved counters in the given mask, by index.

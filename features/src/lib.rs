@@ -16,6 +16,7 @@ pub mod decay;
 pub mod duration;
 pub mod event;
 pub mod expr;
+mod field;
 pub mod hits;
 pub mod layout;
 pub mod limits;

@@ -38,7 +38,7 @@ pub const VALUE_ABS_MAX: f32 = 1e15;
 pub const DECAYED_MIN: f32 = 1e-30;
 
 const _: () = assert!(COUNTERS_MAX <= u64::BITS as usize);
-const _: () = assert!(KINDS_MAX <= 32 - 1);
+const _: () = assert!(KINDS_MAX < 32);
 const _: () = assert!(TYPES_MAX < u16::MAX as usize);
 // A year of events every millisecond, each of the greatest value, still squares to a finite sum.
 const _: () = assert!(VALUE_ABS_MAX * VALUE_ABS_MAX < f32::MAX / 1e8);

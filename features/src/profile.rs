@@ -257,9 +257,15 @@ impl Layout {
         {
             let at = self.distinct_at + size_of::<i64>();
             let sketches = parts::<Distinct>(bytes, at, self.distinct_whats.len());
+            let now = distinct::epoch(moment.at_ms, rules.half_lives.ms[3]);
+            let own_epoch = match moment.order {
+                Order::Late => distinct::epoch(moment.ts_ms, rules.half_lives.ms[3]),
+                _ => now,
+            };
+            let own = own && moment.accepted();
             for (sketch, what) in sketches.iter().zip(&self.distinct_whats) {
                 let keys = seen.keys.iter().filter(|k| own && k.what == *what).map(|k| k.hash);
-                for estimate in sketch.extract(&moment, *newest, rules.half_lives.ms[3], keys) {
+                for estimate in sketch.extract(now, own_epoch, *newest, keys) {
                     out.push(estimate);
                 }
             }

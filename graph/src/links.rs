@@ -387,6 +387,11 @@ impl LinkGraph {
         std::hint::black_box(self.entity_line(node).map(|e| e.degree));
     }
 
+    /// Reads the start of the entity's recent members.
+    pub fn warm_members(&self, node: Node) {
+        std::hint::black_box(self.recent_members(node).first().map(|m| m.id));
+    }
+
     /// Reads what [`LinkGraph::touch`] and [`LinkGraph::features`] meet beyond the lines: the entities
     /// of all walked links.
     pub fn warm_walk(&self, account: u32) {

@@ -20,7 +20,7 @@ pub fn sigmoid(x: f64) -> f64 {
 /// `ln(p / (1 - p))`, of a probability held between 1e-6 and 1 - 1e-6.
 #[must_use]
 pub fn log_odds(probability: f64) -> f64 {
-    let p = probability.max(EDGE).min(1.0 - EDGE);
+    let p = probability.clamp(EDGE, 1.0 - EDGE);
     (p / (1.0 - p)).ln()
 }
 

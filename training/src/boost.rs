@@ -9,10 +9,12 @@ use hessboost::data::FeatureType;
 use hessboost::metric::EvalMetric;
 use hessboost::model::{ImportanceType, ModelFormat};
 use hessboost::objective::RegLoss;
-use hessboost::prelude::{BoostedModel, DMatrix, Iterations, Objective, Trainer, TrainingParams, TreeMethod};
+use hessboost::prelude::{
+    BoostedModel, DMatrix, Iterations, Objective, Trainer, TrainingParams, TreeMethod,
+};
 use linfa::DatasetBase;
 use linfa::dataset::Records;
-use linfa::traits::{Fit, PredictInplace};
+use linfa::traits::{Fit, Predict, PredictInplace};
 use ndarray::Array1;
 use serde::Serialize;
 use std::num::NonZeroUsize;
@@ -31,16 +33,23 @@ impl Matrix {
     ///
     /// # Errors
     /// [`TrainError::Boost`] when the shape is wrong or empty, or a category is none. O(values); no copy unless the vector is shared.
-    pub fn new(mut values: Vec<f32>, columns: usize, categorical: &[bool]) -> Result<Self, TrainError> {
+    pub fn new(
+        mut values: Vec<f32>,
+        columns: usize,
+        categorical: &[bool],
+    ) -> Result<Self, TrainError> {
         for value in &mut values {
             if value.is_infinite() {
                 *value = f32::MAX.copysign(*value);
             }
         }
         let rows = values.len().checked_div(columns).unwrap_or(0);
-        let kinds: Vec<FeatureType> =
-            categorical.iter().map(|&c| if c { FeatureType::Categorical } else { FeatureType::Numerical }).collect();
-        let inner = DMatrix::from_dense_shared(Arc::new(values), rows, columns, f32::NAN)?.with_feature_types(&kinds)?;
+        let kinds: Vec<FeatureType> = categorical
+            .iter()
+            .map(|&c| if c { FeatureType::Categorical } else { FeatureType::Numerical })
+            .collect();
+        let inner = DMatrix::from_dense_shared(Arc::new(values), rows, columns, f32::NAN)?
+            .with_feature_types(&kinds)?;
         Ok(Self { inner })
     }
 
@@ -187,11 +196,12 @@ impl BoostParams {
         let mut stopped = false;
         let result = {
             let stopped = &mut stopped;
-            let mut trainer = Trainer::new(&params, &train, self.rounds_max).on_round(move |round| {
-                let flow = each_round(round.iteration() + 1);
-                *stopped = flow.is_break();
-                flow
-            });
+            let mut trainer =
+                Trainer::new(&params, &train, self.rounds_max).on_round(move |round| {
+                    let flow = each_round(round.iteration() + 1);
+                    *stopped = flow.is_break();
+                    flow
+                });
             if let Some(watch) = &watch {
                 trainer = trainer.eval(watch, "later");
                 if let Some(patience) = NonZeroUsize::new(self.patience_rounds) {
@@ -203,8 +213,10 @@ impl BoostParams {
         if stopped {
             return Err(TrainError::Stopped);
         }
-        let curve = result.history.series("later", "logloss").map(Iterator::collect).unwrap_or_default();
-        let rounds = result.model.best_iteration().map_or(result.model.num_boost_rounds(), |best| best + 1);
+        let curve =
+            result.history.series("later", "logloss").map(Iterator::collect).unwrap_or_default();
+        let rounds =
+            result.model.best_iteration().map_or(result.model.num_boost_rounds(), |best| best + 1);
         Ok(Boosted { model: result.model, rounds, curve })
     }
 }
@@ -287,7 +299,8 @@ impl Boosted {
         if let [one] = models {
             return Ok(one.clone());
         }
-        let cut = models.iter().map(|m| m.model.slice(..m.rounds, 1)).collect::<Result<Vec<_>, _>>()?;
+        let cut =
+            models.iter().map(|m| m.model.slice(..m.rounds, 1)).collect::<Result<Vec<_>, _>>()?;
         let model = BoostedModel::average(&cut)?;
         Ok(Boosted { rounds: model.num_boost_rounds(), model, curve: Vec::new() })
     }
@@ -301,7 +314,9 @@ impl Boosted {
         let text = cut.encode(ModelFormat::XgboostJson)?;
         let mut document: serde_json::Value =
             serde_json::from_slice(&text).map_err(|e| TrainError::Forest(e.to_string()))?;
-        if let Some(learner) = document.get_mut("learner").and_then(serde_json::Value::as_object_mut) {
+        if let Some(learner) =
+            document.get_mut("learner").and_then(serde_json::Value::as_object_mut)
+        {
             learner.insert("feature_names".to_owned(), serde_json::json!(columns));
         }
         serde_json::to_vec(&document).map_err(|e| TrainError::Forest(e.to_string()))
@@ -323,5 +338,160 @@ impl PredictInplace<Matrix, Array1<f64>> for Boosted {
 
     fn default_target(&self, x: &Matrix) -> Array1<f64> {
         Array1::zeros(x.nsamples())
+    }
+}
+
+impl Predict<&Matrix, Array1<f64>> for Boosted {
+    /// Probabilities of the rows; panics as [`PredictInplace`] does.
+    fn predict(&self, x: &Matrix) -> Array1<f64> {
+        let mut y = self.default_target(x);
+        self.predict_inplace(x, &mut y);
+        y
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chance::Chance;
+    use crate::metrics::Ranking;
+
+    const COLUMNS: usize = 6;
+
+    /// Numbers, gaps and infinities, and a category in the last column; 10 % bad.
+    fn rows(count: usize, seed: u64) -> (Vec<f32>, Array1<bool>) {
+        let mut chance = Chance::new(seed, 0);
+        let mut values = Vec::new();
+        let mut labels = Vec::new();
+        for row in 0..count {
+            let mut x: Vec<f32> =
+                (0..5).map(|_| (chance.unit() * 100.0).round() as f32 / 10.0).collect();
+            x.push(chance.below(12) as f32);
+            let z = 0.8 * f64::from(x[0]) - 8.0 + if x[5] > 8.0 { 3.0 } else { 0.0 };
+            labels.push(chance.unit() < crate::logistic::sigmoid(z));
+            x[1] = if chance.unit() < 0.3 { f32::NAN } else { x[1] };
+            x[2] = if row % 50 == 0 { f32::INFINITY } else { x[2] };
+            values.extend(x);
+        }
+        (values, Array1::from(labels))
+    }
+
+    fn examples(count: usize, seed: u64) -> Examples {
+        let (values, labels) = rows(count, seed);
+        let matrix =
+            Matrix::new(values, COLUMNS, &[false, false, false, false, false, true]).unwrap();
+        DatasetBase::new(matrix, labels)
+    }
+
+    fn names() -> Vec<String> {
+        (0..COLUMNS).map(|c| format!("column {c}")).collect()
+    }
+
+    fn params() -> BoostParams {
+        BoostParams {
+            rounds_max: 40,
+            eta: 0.2,
+            leaves_max: 12,
+            patience_rounds: 10,
+            ..BoostParams::default()
+        }
+    }
+
+    #[test]
+    fn the_scorer_reads_what_was_trained_bit_for_bit() {
+        let (train, later) = (examples(3000, 1), examples(800, 2));
+        let watched =
+            params().boost(&train, Some(&later), &mut |_| ControlFlow::Continue(())).unwrap();
+        let other = BoostParams { seed: 9, rounds_max: 15, ..params() }.fit(&train).unwrap();
+        let mean = Boosted::average(&[watched.clone(), other]).unwrap();
+        let (values, labels) = rows(800, 2);
+        for model in [watched, mean] {
+            let forest =
+                models::forest::xgboost::from_json(&model.to_xgboost_json(&names()).unwrap())
+                    .unwrap();
+            assert_eq!(forest.column_names(), names());
+            let mut found = Vec::new();
+            models::Kernel::new(&forest).margins(&values, COLUMNS, &mut found).unwrap();
+            let expected = model.margins(&later.records).unwrap();
+            assert!(found.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits()));
+            let probabilities: Array1<f64> = model.predict(&later.records);
+            assert!(
+                probabilities
+                    .iter()
+                    .zip(&found)
+                    .all(|(p, m)| (p - forest.probability(*m)).abs() < 1e-7)
+            );
+            assert!(Ranking::new(&expected, labels.as_slice().unwrap()).auc() > 0.8);
+        }
+    }
+
+    #[test]
+    fn threads_change_no_byte_and_seeds_do() {
+        let train = examples(2000, 3);
+        let bytes = |threads: usize, seed: u64| {
+            BoostParams { threads, seed, ..params() }
+                .fit(&train)
+                .unwrap()
+                .to_xgboost_json(&names())
+                .unwrap()
+        };
+        assert_eq!(bytes(1, 5), bytes(2, 5));
+        assert_ne!(bytes(1, 5), bytes(1, 6));
+    }
+
+    #[test]
+    fn boosting_stops_where_the_later_rows_say() {
+        let (train, later) = (examples(600, 4), examples(600, 5));
+        let params =
+            BoostParams { rounds_max: 300, eta: 0.4, lambda: 0.1, patience_rounds: 5, ..params() };
+        let model = params.boost(&train, Some(&later), &mut |_| ControlFlow::Continue(())).unwrap();
+        assert!(
+            model.rounds < 100 && model.curve.len() <= model.rounds + 6,
+            "{} {}",
+            model.rounds,
+            model.curve.len()
+        );
+        let best = model.curve.iter().copied().fold(f64::INFINITY, f64::min);
+        assert_eq!(model.curve[model.rounds - 1], best);
+        let p: Array1<f64> = model.predict(&later.records);
+        let loss =
+            crate::metrics::log_loss(p.as_slice().unwrap(), later.targets.as_slice().unwrap());
+        assert!((loss - best).abs() < 1e-5, "{loss} {best}");
+        let stopped = params.boost(&train, None, &mut |round| {
+            if round == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert!(matches!(stopped, Err(TrainError::Stopped)));
+    }
+
+    #[test]
+    fn a_monotone_score_never_falls() {
+        let train = examples(2000, 6);
+        let model =
+            BoostParams { monotone: vec![1, 0, 0, 0, 0, 0], ..params() }.fit(&train).unwrap();
+        let (values, _) = rows(50, 7);
+        for row in values.chunks_exact(COLUMNS) {
+            let swept: Vec<f32> =
+                (0..40).flat_map(|x| [&[x as f32 / 4.0], &row[1..]].concat()).collect();
+            let matrix =
+                Matrix::new(swept, COLUMNS, &[false, false, false, false, false, true]).unwrap();
+            let margins = model.margins(&matrix).unwrap();
+            assert!(margins.windows(2).all(|w| w[0] <= w[1] + 1e-6));
+        }
+    }
+
+    #[test]
+    fn what_the_library_cannot_take_is_an_error() {
+        assert!(Matrix::new(vec![], 3, &[false; 3]).is_err());
+        assert!(Matrix::new(vec![1.0; 5], 2, &[false; 2]).is_err());
+        assert!(Matrix::new(vec![0.5, 1.0], 1, &[true]).is_err());
+        let train = examples(100, 1);
+        assert!(train.records.select(&[]).is_err() && train.records.select(&[100]).is_err());
+        assert!(BoostParams { eta: -1.0, ..params() }.fit(&train).is_err());
+        assert!(
+            train
+                .records
+                .select(&[3, 7])
+                .is_ok_and(|m| m.nsamples() == 2 && m.nfeatures() == COLUMNS)
+        );
     }
 }

@@ -27,15 +27,19 @@ pub fn platt(log_odds: &[f64], labels: &[bool]) -> Option<(f64, f64)> {
         return None;
     }
     let params = Platt::<f64, ()>::params().check().ok()?;
-    let fitted = platt_newton_method(ArrayView1::from(log_odds), ArrayView1::from(labels), &params).ok();
+    let fitted =
+        platt_newton_method(ArrayView1::from(log_odds), ArrayView1::from(labels), &params).ok();
     // linfa's line search gives up on nearly separable scores, where a penalised Newton step still stands.
-    let (a, b) = fitted.filter(|(a, b)| a.is_finite() && b.is_finite()).or_else(|| newton(log_odds, labels).ok())?;
+    let (a, b) = fitted
+        .filter(|(a, b)| a.is_finite() && b.is_finite())
+        .or_else(|| newton(log_odds, labels).ok())?;
     (a < 0.0 && b.is_finite()).then_some((a, b))
 }
 
 fn newton(log_odds: &[f64], labels: &[bool]) -> Result<(f64, f64), TrainError> {
     let x = Array2::from_shape_fn((log_odds.len(), 1), |(row, _)| log_odds[row]);
-    let fit = Logistic { l2: 1.0, centre: vec![1.0], ..Logistic::default() }.fit(&DatasetBase::new(x, Array1::from(labels.to_vec())))?;
+    let fit = Logistic { l2: 1.0, centre: vec![1.0], ..Logistic::default() }
+        .fit(&DatasetBase::new(x, Array1::from(labels.to_vec())))?;
     Ok((-fit.weights[0], -fit.bias))
 }
 
@@ -44,8 +48,13 @@ fn newton(log_odds: &[f64], labels: &[bool]) -> Result<(f64, f64), TrainError> {
 /// and 1 by what so many rows can say. O(n log n).
 #[must_use]
 pub fn isotonic(scores: &[f64], labels: &[bool]) -> (Vec<f64>, Vec<f64>) {
-    let mut order: Vec<(f64, bool)> =
-        scores.iter().copied().zip(labels.iter().copied()).filter(|r| r.0.is_finite()).map(|r| (r.0 + 0.0, r.1)).collect();
+    let mut order: Vec<(f64, bool)> = scores
+        .iter()
+        .copied()
+        .zip(labels.iter().copied())
+        .filter(|r| r.0.is_finite())
+        .map(|r| (r.0 + 0.0, r.1))
+        .collect();
     order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     /// A step: its lowest score, and the bad and all rows on it.
     struct Block {
@@ -98,7 +107,8 @@ pub fn choose(log_odds: &[f64], labels: &[bool]) -> (Calibration, Choice) {
         seen * 2 > positives
     });
     let cut = cut.unwrap_or(labels.len());
-    let ((early, late), (early_labels, late_labels)) = (log_odds.split_at(cut), labels.split_at(cut));
+    let ((early, late), (early_labels, late_labels)) =
+        (log_odds.split_at(cut), labels.split_at(cut));
     let mut tried = vec![("none", Calibration::None)];
     if let Some((a, b)) = platt(early, early_labels) {
         tried.push(("platt", Calibration::Platt { a, b }));
@@ -118,9 +128,15 @@ pub fn choose(log_odds: &[f64], labels: &[bool]) -> (Calibration, Choice) {
         .collect();
     let loss = |name: &str| losses.iter().find(|l| l.0 == name).map_or(f64::INFINITY, |l| l.1);
     let smooth = if loss("platt") <= loss("none") { "platt" } else { "none" };
-    let method = if loss("isotonic") < loss(smooth) * (1.0 - ISOTONIC_GAIN_MIN) { "isotonic" } else { smooth };
+    let method = if loss("isotonic") < loss(smooth) * (1.0 - ISOTONIC_GAIN_MIN) {
+        "isotonic"
+    } else {
+        smooth
+    };
     let calibration = match method {
-        "platt" => platt(log_odds, labels).map_or(Calibration::None, |(a, b)| Calibration::Platt { a, b }),
+        "platt" => {
+            platt(log_odds, labels).map_or(Calibration::None, |(a, b)| Calibration::Platt { a, b })
+        }
         "isotonic" => {
             let (bounds, values) = isotonic(log_odds, labels);
             Calibration::Isotonic { bounds, values }
@@ -203,7 +219,8 @@ mod tests {
         let mut chance = Chance::new(2, 1);
         let x: Vec<f64> = (0..40_000).map(|_| chance.unit() * 6.0 - 3.0).collect();
         // Flat, then steep, then flat below 1: no sigmoid.
-        let y: Vec<bool> = x.iter().map(|x| chance.unit() < if *x < 0.0 { 0.02 } else { 0.5 }).collect();
+        let y: Vec<bool> =
+            x.iter().map(|x| chance.unit() < if *x < 0.0 { 0.02 } else { 0.5 }).collect();
         let (_, choice) = choose(&x, &y);
         assert_eq!(choice.method, "isotonic", "{choice:?}");
     }

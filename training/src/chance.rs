@@ -31,7 +31,9 @@ impl Chance {
 /// A number in [0, 1) that depends on `seed` and `key` alone, so that a choice about a row does not depend on the rows before it.
 #[must_use]
 pub fn unit_of(seed: u64, key: u64) -> f64 {
-    to_unit(mix(mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15)) ^ key.wrapping_mul(0xd1b5_4a32_d192_ed03)))
+    to_unit(mix(
+        mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15)) ^ key.wrapping_mul(0xd1b5_4a32_d192_ed03)
+    ))
 }
 
 /// The finaliser of SplitMix64: spreads every input bit over the output.

@@ -5,7 +5,9 @@
 #[non_exhaustive]
 pub enum TrainError {
     /// A vector of the table has the wrong length.
-    #[error("table.{what} has {found} values, {expected} expected; every row needs one value per column, one time, account, label and weight")]
+    #[error(
+        "table.{what} has {found} values, {expected} expected; every row needs one value per column, one time, account, label and weight"
+    )]
     Shape {
         /// Which vector.
         what: &'static str,
@@ -15,7 +17,9 @@ pub enum TrainError {
         expected: usize,
     },
     /// Rows are not in event-time order.
-    #[error("row {row} has ts {ts_ms}, earlier than {before_ms} before it; sort the table by ts before training")]
+    #[error(
+        "row {row} has ts {ts_ms}, earlier than {before_ms} before it; sort the table by ts before training"
+    )]
     Unsorted {
         /// The row that is too early.
         row: usize,
@@ -42,7 +46,9 @@ pub enum TrainError {
     #[error("the table has no feature columns; declare at least one feature")]
     NoColumns,
     /// Every column is constant.
-    #[error("all {columns} columns are constant over the {rows} labelled rows; look at the mapping: are the events' fields read at all?")]
+    #[error(
+        "all {columns} columns are constant over the {rows} labelled rows; look at the mapping: are the events' fields read at all?"
+    )]
     NothingVaries {
         /// Columns looked at.
         columns: usize,
@@ -50,7 +56,9 @@ pub enum TrainError {
         rows: usize,
     },
     /// Too few rows with a known label.
-    #[error("{found} labelled rows, at least {needed} needed; train on a longer period, or train without labels")]
+    #[error(
+        "{found} labelled rows, at least {needed} needed; train on a longer period, or train without labels"
+    )]
     TooFewRows {
         /// Labelled rows found.
         found: usize,
@@ -58,7 +66,9 @@ pub enum TrainError {
         needed: usize,
     },
     /// Too few rows of the one or the other class.
-    #[error("{positives} bad and {negatives} good rows, at least {needed} of each needed; check that labels join their events (`event_id`, or account and ts), or train without labels")]
+    #[error(
+        "{positives} bad and {negatives} good rows, at least {needed} of each needed; check that labels join their events (`event_id`, or account and ts), or train without labels"
+    )]
     OneClass {
         /// Rows labelled bad.
         positives: usize,

@@ -58,7 +58,10 @@ impl Default for LabelfreeOptions {
             tail_share: 0.05,
             rows_max: 200_000,
             // Nobody is banned on rarity alone: the strictest actions stay out of reach unless the policy lowers them.
-            limits: vec![("challenge".to_owned(), limit(0.01)), ("review".to_owned(), limit(0.005))],
+            limits: vec![
+                ("challenge".to_owned(), limit(0.01)),
+                ("review".to_owned(), limit(0.005)),
+            ],
             seed: 1,
         }
     }
@@ -88,7 +91,10 @@ pub fn labelfree(table: &Table, options: &LabelfreeOptions) -> Result<Labelfree,
         return Err(TrainError::TooFewRows { found: table.len(), needed: ROWS_MIN });
     }
     let step = table.len() as f64 / table.len().min(options.rows_max.max(ROWS_MIN)) as f64;
-    let rows: Vec<u32> = (0..).map(|i| (f64::from(i) * step) as u32).take_while(|row| (*row as usize) < table.len()).collect();
+    let rows: Vec<u32> = (0..)
+        .map(|i| (f64::from(i) * step) as u32)
+        .take_while(|row| (*row as usize) < table.len())
+        .collect();
     let mut columns = select::columns(table, &rows);
     // A category has no high end.
     columns.kept.retain(|column| !table.categorical[*column]);
@@ -97,15 +103,22 @@ pub fn labelfree(table: &Table, options: &LabelfreeOptions) -> Result<Labelfree,
     }
     let names: Vec<String> = columns.kept.iter().map(|c| table.columns[*c].clone()).collect();
     let width = names.len();
-    let packed: Vec<f32> =
-        rows.iter().flat_map(|row| columns.kept.iter().map(|c| table.row(*row as usize)[*c])).collect();
+    let packed: Vec<f32> = rows
+        .iter()
+        .flat_map(|row| columns.kept.iter().map(|c| table.row(*row as usize)[*c]))
+        .collect();
     let mut views: Vec<Vec<grow::Tree>> = Vec::new();
     if options.tail_share > 0.0 {
-        views.push((0..width).filter_map(|c| grow::tail(&packed, width, c, options.tail_share.min(0.5))).collect());
+        views.push(
+            (0..width)
+                .filter_map(|c| grow::tail(&packed, width, c, options.tail_share.min(0.5)))
+                .collect(),
+        );
     }
     if options.isolation_trees > 0 {
         let mut chance = Chance::new(options.seed, 0x150);
-        let draws = (0..options.isolation_trees).map(|_| grow::isolation(&packed, width, options.isolation_rows.max(2), &mut chance));
+        let draws = (0..options.isolation_trees)
+            .map(|_| grow::isolation(&packed, width, options.isolation_rows.max(2), &mut chance));
         views.push(draws.collect());
     }
     let mut trees = Vec::new();
@@ -125,11 +138,16 @@ pub fn labelfree(table: &Table, options: &LabelfreeOptions) -> Result<Labelfree,
     let pick = |values: &[u32]| rows.iter().map(|row| values[*row as usize]).collect::<Vec<_>>();
     let accounts = pick(&table.account);
     let ts_ms: Vec<i64> = rows.iter().map(|row| table.ts_ms[*row as usize]).collect();
-    let thresholds = threshold::choose(Scored { scores: &scores, labels: None, accounts: &accounts, ts_ms: &ts_ms }, &options.limits);
+    let thresholds = threshold::choose(
+        Scored { scores: &scores, labels: None, accounts: &accounts, ts_ms: &ts_ms },
+        &options.limits,
+    );
 
-    let mut manifest = Manifest::new(&options.name, &options.version, Kind::Forest, &options.feature_set_hash);
+    let mut manifest =
+        Manifest::new(&options.name, &options.version, Kind::Forest, &options.feature_set_hash);
     manifest.features = names.clone();
-    manifest.forest = Some(ForestFile { file: FOREST_FILE.to_owned(), format: ForestFormat::XgboostJson });
+    manifest.forest =
+        Some(ForestFile { file: FOREST_FILE.to_owned(), format: ForestFormat::XgboostJson });
     manifest.calibration = calibration;
     manifest.thresholds = threshold::as_map(&thresholds);
     let first = table.ts_ms.first().copied().unwrap_or(0);
@@ -159,9 +177,12 @@ fn margins(trees: &[grow::Tree], names: &[String], packed: &[f32]) -> Result<Vec
         return Ok(Vec::new());
     }
     let bytes = write::xgboost_json(trees, names)?;
-    let forest = models::forest::xgboost::from_json(&bytes).map_err(|e| TrainError::Forest(e.to_string()))?;
+    let forest = models::forest::xgboost::from_json(&bytes)
+        .map_err(|e| TrainError::Forest(e.to_string()))?;
     let mut out = Vec::new();
-    Kernel::new(&forest).margins(packed, names.len(), &mut out).map_err(|e| TrainError::Forest(e.to_string()))?;
+    Kernel::new(&forest)
+        .margins(packed, names.len(), &mut out)
+        .map_err(|e| TrainError::Forest(e.to_string()))?;
     Ok(out)
 }
 

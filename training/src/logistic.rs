@@ -64,10 +64,17 @@ impl Fit<Array2<f64>, Array1<bool>, TrainError> for Logistic {
 
     /// Fits by damped Newton steps. Weights come from the data set; rows without weights count 1.
     /// O(steps x rows x columns^2). Values must be finite.
-    fn fit(&self, dataset: &DatasetBase<Array2<f64>, Array1<bool>>) -> Result<LogisticFit, TrainError> {
+    fn fit(
+        &self,
+        dataset: &DatasetBase<Array2<f64>, Array1<bool>>,
+    ) -> Result<LogisticFit, TrainError> {
         let (rows, columns) = dataset.records.dim();
         if rows == 0 || dataset.targets.len() != rows {
-            return Err(TrainError::Shape { what: "label", found: dataset.targets.len(), expected: rows.max(1) });
+            return Err(TrainError::Shape {
+                what: "label",
+                found: dataset.targets.len(),
+                expected: rows.max(1),
+            });
         }
         let weight = |row: usize| dataset.weights().map_or(1.0, |w| f64::from(w[row]));
         // Solved at the bias of the mean, so that the first step starts from the base rate.
@@ -189,7 +196,10 @@ mod tests {
     fn drawn(rows: usize) -> (Array2<f64>, Array1<bool>) {
         let mut chance = Chance::new(11, 0);
         let x = Array2::from_shape_fn((rows, 2), |_| chance.unit() * 4.0 - 2.0);
-        let y = x.outer_iter().map(|r| chance.unit() < sigmoid(-1.0 + 1.5 * r[0] - 0.5 * r[1])).collect();
+        let y = x
+            .outer_iter()
+            .map(|r| chance.unit() < sigmoid(-1.0 + 1.5 * r[0] - 0.5 * r[1]))
+            .collect();
         (x, y)
     }
 
@@ -197,7 +207,12 @@ mod tests {
     fn finds_the_weights_that_drew_the_labels() {
         let (x, y) = drawn(20_000);
         let fit = Logistic::default().fit(&DatasetBase::new(x.clone(), y)).unwrap();
-        assert!((fit.bias + 1.0).abs() < 0.1 && (fit.weights[0] - 1.5).abs() < 0.1 && (fit.weights[1] + 0.5).abs() < 0.1, "{fit:?}");
+        assert!(
+            (fit.bias + 1.0).abs() < 0.1
+                && (fit.weights[0] - 1.5).abs() < 0.1
+                && (fit.weights[1] + 0.5).abs() < 0.1,
+            "{fit:?}"
+        );
         let p: Array1<f64> = fit.predict(&x);
         assert!((p[0] - sigmoid(fit.log_odds(x.row(0).as_slice().unwrap()))).abs() < 1e-12);
     }
@@ -206,7 +221,9 @@ mod tests {
     fn the_gradient_is_zero_at_the_fit_and_a_weight_of_two_is_a_row_twice() {
         let (x, y) = drawn(300);
         let weights = Array1::from_iter((0..300).map(|row| (row % 3) as f32));
-        let weighted = Logistic::default().fit(&DatasetBase::new(x.clone(), y.clone()).with_weights(weights)).unwrap();
+        let weighted = Logistic::default()
+            .fit(&DatasetBase::new(x.clone(), y.clone()).with_weights(weights))
+            .unwrap();
         let (mut twice, mut labels) = (Vec::new(), Vec::new());
         for row in 0..300 {
             for _ in 0..row % 3 {
@@ -215,22 +232,33 @@ mod tests {
             }
         }
         let twice = Array2::from_shape_vec((labels.len(), 2), twice).unwrap();
-        let repeated = Logistic::default().fit(&DatasetBase::new(twice.clone(), Array1::from(labels.clone()))).unwrap();
+        let repeated = Logistic::default()
+            .fit(&DatasetBase::new(twice.clone(), Array1::from(labels.clone())))
+            .unwrap();
         assert!((weighted.bias - repeated.bias).abs() < 1e-6);
-        let error = |row: usize| sigmoid(repeated.log_odds(twice.row(row).as_slice().unwrap())) - f64::from(u8::from(labels[row]));
+        let error = |row: usize| {
+            sigmoid(repeated.log_odds(twice.row(row).as_slice().unwrap()))
+                - f64::from(u8::from(labels[row]))
+        };
         assert!((0..labels.len()).map(error).sum::<f64>().abs() < 1e-3);
         for column in 0..2 {
-            let slope = (0..labels.len()).map(|row| error(row) * twice[(row, column)]).sum::<f64>() + repeated.weights[column];
+            let slope = (0..labels.len()).map(|row| error(row) * twice[(row, column)]).sum::<f64>()
+                + repeated.weights[column];
             assert!(slope.abs() < 1e-3, "{slope}");
         }
     }
 
     #[test]
     fn separable_collinear_and_one_class_data_stay_finite() {
-        let x = Array2::from_shape_fn((40, 3), |(row, column)| if column == 2 { 1.0 } else { row as f64 });
+        let x = Array2::from_shape_fn(
+            (40, 3),
+            |(row, column)| if column == 2 { 1.0 } else { row as f64 },
+        );
         let y = Array1::from_iter((0..40).map(|row| row >= 20));
         for (l2, labels) in [(1.0, y.clone()), (0.0, y), (0.0, Array1::from_elem(40, false))] {
-            let fit = Logistic { l2, ..Logistic::default() }.fit(&DatasetBase::new(x.clone(), labels)).unwrap();
+            let fit = Logistic { l2, ..Logistic::default() }
+                .fit(&DatasetBase::new(x.clone(), labels))
+                .unwrap();
             assert!(fit.bias.is_finite() && fit.weights.iter().all(|w| w.is_finite()), "{fit:?}");
         }
     }

@@ -70,7 +70,8 @@ impl Ranking {
     /// Sorts `scores`; rows beyond the shorter of the two slices are ignored. O(n log n).
     #[must_use]
     pub fn new(scores: &[f64], labels: &[bool]) -> Self {
-        let mut order: Vec<(f64, bool)> = scores.iter().zip(labels).map(|(&s, &l)| (ranked(s) + 0.0, l)).collect();
+        let mut order: Vec<(f64, bool)> =
+            scores.iter().zip(labels).map(|(&s, &l)| (ranked(s) + 0.0, l)).collect();
         order.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
         let mut steps: Vec<Step> = Vec::new();
         let (mut caught, mut alarmed) = (0u64, 0u64);
@@ -81,7 +82,9 @@ impl Ranking {
                 alarmed += 1;
             }
             match steps.last_mut() {
-                Some(step) if step.score == score => (step.caught, step.alarmed) = (caught, alarmed),
+                Some(step) if step.score == score => {
+                    (step.caught, step.alarmed) = (caught, alarmed)
+                }
                 _ => steps.push(Step { score, caught, alarmed }),
             }
         }
@@ -137,7 +140,12 @@ impl Ranking {
             return f64::NAN;
         }
         let allowed = fpr * self.negatives as f64 + 1e-9;
-        let caught = self.steps.iter().take_while(|s| s.alarmed as f64 <= allowed).last().map_or(0, |s| s.caught);
+        let caught = self
+            .steps
+            .iter()
+            .take_while(|s| s.alarmed as f64 <= allowed)
+            .last()
+            .map_or(0, |s| s.caught);
         caught as f64 / self.positives as f64
     }
 
@@ -165,12 +173,16 @@ impl Ranking {
     #[must_use]
     pub fn confusion(&self, threshold: f64) -> Confusion {
         let flagged = self.steps.partition_point(|s| s.score >= threshold);
-        let (caught, alarmed) = flagged.checked_sub(1).map_or((0, 0), |i| (self.steps[i].caught, self.steps[i].alarmed));
+        let (caught, alarmed) = flagged
+            .checked_sub(1)
+            .map_or((0, 0), |i| (self.steps[i].caught, self.steps[i].alarmed));
         self.confusion_of(threshold, caught, alarmed)
     }
 
     fn confusion_of(&self, threshold: f64, caught: u64, alarmed: u64) -> Confusion {
-        let share = |part: u64, whole: u64, empty: f64| if whole == 0 { empty } else { part as f64 / whole as f64 };
+        let share = |part: u64, whole: u64, empty: f64| {
+            if whole == 0 { empty } else { part as f64 / whole as f64 }
+        };
         let missed = self.positives - caught;
         Confusion {
             threshold,
@@ -217,15 +229,22 @@ impl Ranking {
         let mut points = Vec::new();
         let cells = points_max.saturating_sub(1).max(1) as f64;
         let rank = |s: &Step| {
-            let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
-            ((share(s.caught, self.positives) + share(s.alarmed, self.negatives)) * 0.5 * cells).floor() as i64
+            let share =
+                |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+            ((share(s.caught, self.positives) + share(s.alarmed, self.negatives)) * 0.5 * cells)
+                .floor() as i64
         };
         let mut cell = -1;
         for (index, step) in self.steps.iter().enumerate() {
             if rank(step) > cell || index + 1 == self.steps.len() {
                 cell = rank(step);
                 let here = self.confusion_of(step.score, step.caught, step.alarmed);
-                points.push(Point { threshold: step.score, recall: here.recall, precision: here.precision, fpr: here.fpr });
+                points.push(Point {
+                    threshold: step.score,
+                    recall: here.recall,
+                    precision: here.precision,
+                    fpr: here.fpr,
+                });
             }
         }
         if points.len() > points_max && points.len() > 2 {
@@ -268,7 +287,8 @@ pub fn log_loss(probabilities: &[f64], labels: &[bool]) -> f64 {
 /// Rows in at most `bins` bins of equal mass, by predicted probability; equal probabilities stay in one bin. O(n log n).
 #[must_use]
 pub fn reliability(probabilities: &[f64], labels: &[bool], bins: usize) -> Vec<ReliabilityBin> {
-    let mut order: Vec<(f64, bool)> = probabilities.iter().copied().zip(labels.iter().copied()).collect();
+    let mut order: Vec<(f64, bool)> =
+        probabilities.iter().copied().zip(labels.iter().copied()).collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let (rows, bins) = (order.len(), bins.max(1));
     let mut table = Vec::new();
@@ -302,7 +322,8 @@ pub fn ece(probabilities: &[f64], labels: &[bool], bins: usize) -> f64 {
     if rows == 0 {
         return f64::NAN;
     }
-    table.iter().map(|b| b.rows as f64 * (b.predicted - b.observed).abs()).sum::<f64>() / rows as f64
+    table.iter().map(|b| b.rows as f64 * (b.predicted - b.observed).abs()).sum::<f64>()
+        / rows as f64
 }
 
 /// The measures that every report has, of probabilities in 0..=1.

@@ -45,7 +45,13 @@ struct Sorted {
 impl Sorted {
     fn new(scores: &[f64], labels: &[bool], accounts: &[u32]) -> Self {
         let mut order: Vec<u32> = (0..scores.len() as u32).collect();
-        let key = |row: u32| if scores[row as usize].is_nan() { f64::NEG_INFINITY } else { scores[row as usize] + 0.0 };
+        let key = |row: u32| {
+            if scores[row as usize].is_nan() {
+                f64::NEG_INFINITY
+            } else {
+                scores[row as usize] + 0.0
+            }
+        };
         order.sort_unstable_by(|&a, &b| key(b).total_cmp(&key(a)));
         let rows = order
             .iter()
@@ -116,7 +122,14 @@ fn quantiles(value: f64, mut drawn: Vec<f64>) -> Interval {
 /// The measure with its 95 % percentile interval over `repeats` draws of accounts. Repetitions without both classes are left out.
 /// The three slices must have one length; rows beyond the shortest are ignored. O(n log n + repeats x n).
 #[must_use]
-pub fn interval(measure: Measure, scores: &[f64], labels: &[bool], accounts: &[u32], repeats: usize, seed: u64) -> Interval {
+pub fn interval(
+    measure: Measure,
+    scores: &[f64],
+    labels: &[bool],
+    accounts: &[u32],
+    repeats: usize,
+    seed: u64,
+) -> Interval {
     let rows = scores.len().min(labels.len()).min(accounts.len());
     let (dense, count) = clusters(&accounts[..rows]);
     let sorted = Sorted::new(&scores[..rows], &labels[..rows], &dense);
@@ -134,7 +147,15 @@ pub fn interval(measure: Measure, scores: &[f64], labels: &[bool], accounts: &[u
 
 /// Whether `second` scores the same rows better than `first`: both are measured on the same draws. O(n log n + repeats x n).
 #[must_use]
-pub fn compare(measure: Measure, first: &[f64], second: &[f64], labels: &[bool], accounts: &[u32], repeats: usize, seed: u64) -> Comparison {
+pub fn compare(
+    measure: Measure,
+    first: &[f64],
+    second: &[f64],
+    labels: &[bool],
+    accounts: &[u32],
+    repeats: usize,
+    seed: u64,
+) -> Comparison {
     let rows = first.len().min(second.len()).min(labels.len()).min(accounts.len());
     let (dense, count) = clusters(&accounts[..rows]);
     let a = Sorted::new(&first[..rows], &labels[..rows], &dense);
@@ -178,7 +199,10 @@ mod tests {
     fn the_plain_value_is_the_measure_itself() {
         let (scores, labels, accounts) = sample(500, 1);
         let ranking = Ranking::new(&scores, &labels);
-        for (measure, expected) in [(Measure::Auc, ranking.auc()), (Measure::AveragePrecision, ranking.average_precision())] {
+        for (measure, expected) in [
+            (Measure::Auc, ranking.auc()),
+            (Measure::AveragePrecision, ranking.average_precision()),
+        ] {
             let found = interval(measure, &scores, &labels, &accounts, 200, 9);
             assert!((found.value - expected).abs() < 1e-12);
             assert!(found.low < expected && expected < found.high, "{found:?}");
@@ -201,7 +225,10 @@ mod tests {
         let sorted = Sorted::new(&scores, &labels, &dense);
         let ranking = Ranking::new(&s, &l);
         assert!((sorted.measure(Measure::Auc, &times) - ranking.auc()).abs() < 1e-12);
-        assert!((sorted.measure(Measure::AveragePrecision, &times) - ranking.average_precision()).abs() < 1e-12);
+        assert!(
+            (sorted.measure(Measure::AveragePrecision, &times) - ranking.average_precision()).abs()
+                < 1e-12
+        );
     }
 
     #[test]

@@ -26,17 +26,22 @@ pub fn columns(table: &Table, rows: &[u32]) -> Columns {
     let width = table.columns.len();
     let mut sums = vec![0u64; width];
     let mut varies = vec![false; width];
-    let first: Vec<u32> = rows.first().map_or(vec![0; width], |&row| table.row(row as usize).iter().map(|v| bits(*v)).collect());
+    let first: Vec<u32> = rows
+        .first()
+        .map_or(vec![0; width], |&row| table.row(row as usize).iter().map(|v| bits(*v)).collect());
     for &row in rows {
         for (column, value) in table.row(row as usize).iter().enumerate() {
             let value = bits(*value);
-            sums[column] = (sums[column] ^ u64::from(value)).wrapping_mul(0xd6e8_feb8_6659_fd93).rotate_left(29);
+            sums[column] = (sums[column] ^ u64::from(value))
+                .wrapping_mul(0xd6e8_feb8_6659_fd93)
+                .rotate_left(29);
             varies[column] |= value != first[column];
         }
     }
     let mut found = Columns::default();
     // Sum to the kept columns that have it: equal sums are compared value by value.
-    let mut by_sum: std::collections::BTreeMap<(u64, bool), Vec<usize>> = std::collections::BTreeMap::new();
+    let mut by_sum: std::collections::BTreeMap<(u64, bool), Vec<usize>> =
+        std::collections::BTreeMap::new();
     for column in 0..width {
         let name = &table.columns[column];
         if !varies[column] {
@@ -95,9 +100,11 @@ pub struct Sample {
 #[must_use]
 pub fn thin(rows: &[u32], bad: impl Fn(u32) -> bool, rows_max: usize, seed: u64) -> Sample {
     let positives = rows.iter().filter(|row| bad(**row)).count();
-    let (small, majority_is_bad) = (positives.min(rows.len() - positives), positives * 2 > rows.len());
+    let (small, majority_is_bad) =
+        (positives.min(rows.len() - positives), positives * 2 > rows.len());
     let large = rows.len() - small;
-    let rate = (rows_max.saturating_sub(small).max(small).max(1) as f64 / large.max(1) as f64).min(1.0);
+    let rate =
+        (rows_max.saturating_sub(small).max(small).max(1) as f64 / large.max(1) as f64).min(1.0);
     if rate >= 1.0 {
         return Sample { rows: rows.to_vec(), factor: vec![1.0; rows.len()] };
     }
@@ -135,7 +142,15 @@ mod tests {
     fn what_repeats_and_what_never_moves_is_dropped() {
         let nan = f32::NAN;
         let table = table(
-            &[&[1.0, 2.0, nan], &[5.0, 5.0, 5.0], &[1.0, 2.0, nan], &[nan, nan, nan], &[0.0, -0.0, 0.0], &[1.0, 2.0, nan], &[1.0, 2.0, 3.0]],
+            &[
+                &[1.0, 2.0, nan],
+                &[5.0, 5.0, 5.0],
+                &[1.0, 2.0, nan],
+                &[nan, nan, nan],
+                &[0.0, -0.0, 0.0],
+                &[1.0, 2.0, nan],
+                &[1.0, 2.0, 3.0],
+            ],
             &[false, false, false, false, false, true, false],
         );
         let found = columns(&table, &[0, 1, 2]);

@@ -27,7 +27,14 @@ pub struct SplitOptions {
 
 impl Default for SplitOptions {
     fn default() -> Self {
-        Self { stop_share: 0.15, calibrate_share: 0.15, folds_below_positives: 1000, folds: 4, first_share: 0.4, gap_ms: 0 }
+        Self {
+            stop_share: 0.15,
+            calibrate_share: 0.15,
+            folds_below_positives: 1000,
+            folds: 4,
+            first_share: 0.4,
+            gap_ms: 0,
+        }
     }
 }
 
@@ -104,7 +111,9 @@ impl<'a> Rows<'a> {
     /// Rows `from..to` less those within `gap_ms` of the time of row `to`.
     fn before(&self, from: usize, to: usize, gap_ms: i64) -> Vec<u32> {
         let end = match self.ts_ms.get(to) {
-            Some(&ts) if gap_ms > 0 => from + self.ts_ms[from..to].partition_point(|t| *t < ts.saturating_sub(gap_ms)),
+            Some(&ts) if gap_ms > 0 => {
+                from + self.ts_ms[from..to].partition_point(|t| *t < ts.saturating_sub(gap_ms))
+            }
             _ => to,
         };
         (from as u32..end as u32).collect()
@@ -116,14 +125,22 @@ impl<'a> Rows<'a> {
     }
 
     fn usable(&self, fold: &Fold) -> bool {
-        self.enough(&fold.train, TRAIN_CLASS_MIN) && self.enough(&fold.stop, TEST_CLASS_MIN) && self.enough(&fold.test, TEST_CLASS_MIN)
+        self.enough(&fold.train, TRAIN_CLASS_MIN)
+            && self.enough(&fold.stop, TEST_CLASS_MIN)
+            && self.enough(&fold.test, TEST_CLASS_MIN)
     }
 }
 
 /// Splits labelled rows (in time order) by `options`. Row numbers in the plan are positions in these slices, which must have one
 /// length. O(rows x folds). The plan has no folds when either class is too small to be parted at all.
 #[must_use]
-pub fn plan(ts_ms: &[i64], bad: &[bool], account: &[u32], options: &SplitOptions, seed: u64) -> Plan {
+pub fn plan(
+    ts_ms: &[i64],
+    bad: &[bool],
+    account: &[u32],
+    options: &SplitOptions,
+    seed: u64,
+) -> Plan {
     let rows = Rows::new(ts_ms, bad);
     let positives = bad.iter().filter(|b| **b).count();
     let gaps: &[i64] = if options.gap_ms > 0 { &[options.gap_ms, 0] } else { &[0] };
@@ -140,7 +157,11 @@ pub fn plan(ts_ms: &[i64], bad: &[bool], account: &[u32], options: &SplitOptions
             return Plan { protocol: Protocol::TimeFolds, folds, gap_dropped };
         }
     }
-    Plan { protocol: Protocol::AccountFolds, folds: by_account(&rows, account, options.folds, seed), gap_dropped: options.gap_ms > 0 }
+    Plan {
+        protocol: Protocol::AccountFolds,
+        folds: by_account(&rows, account, options.folds, seed),
+        gap_dropped: options.gap_ms > 0,
+    }
 }
 
 fn holdout(rows: &Rows<'_>, options: &SplitOptions, gap_ms: i64) -> Fold {
@@ -155,7 +176,11 @@ fn holdout(rows: &Rows<'_>, options: &SplitOptions, gap_ms: i64) -> Fold {
 
 fn chain(rows: &Rows<'_>, options: &SplitOptions, gap_ms: i64) -> Vec<Fold> {
     let steps = options.folds.max(2);
-    let at = |step: usize| rows.boundary(options.first_share + (1.0 - options.first_share) * step as f64 / steps as f64);
+    let at = |step: usize| {
+        rows.boundary(
+            options.first_share + (1.0 - options.first_share) * step as f64 / steps as f64,
+        )
+    };
     let mut folds = Vec::new();
     let mut from = at(0);
     for step in 1..=steps {
@@ -178,10 +203,12 @@ fn chain(rows: &Rows<'_>, options: &SplitOptions, gap_ms: i64) -> Vec<Fold> {
 
 fn by_account(rows: &Rows<'_>, account: &[u32], folds: usize, seed: u64) -> Vec<Fold> {
     for count in (2..=folds.max(2)).rev() {
-        let side = |row: u32| (unit_of(seed, u64::from(account[row as usize])) * count as f64) as usize;
+        let side =
+            |row: u32| (unit_of(seed, u64::from(account[row as usize])) * count as f64) as usize;
         let made: Vec<Fold> = (0..count)
             .map(|fold| {
-                let (test, train): (Vec<u32>, Vec<u32>) = (0..rows.bad.len() as u32).partition(|row| side(*row) == fold);
+                let (test, train): (Vec<u32>, Vec<u32>) =
+                    (0..rows.bad.len() as u32).partition(|row| side(*row) == fold);
                 Fold { train, stop: test.clone(), test }
             })
             .collect();
@@ -243,7 +270,10 @@ mod tests {
         let few: Vec<bool> = (0..10_000).map(|row| row % 200 == 0).collect();
         let found = plan(&ts, &few, &account, &SplitOptions::default(), 1);
         assert_eq!((found.protocol, found.folds.len()), (Protocol::TimeFolds, 4));
-        assert_eq!(found.folds.iter().map(|f| f.test.len()).sum::<usize>() + found.folds[0].train.len(), 10_000);
+        assert_eq!(
+            found.folds.iter().map(|f| f.test.len()).sum::<usize>() + found.folds[0].train.len(),
+            10_000
+        );
     }
 
     #[test]
@@ -254,9 +284,16 @@ mod tests {
         let found = plan(&ts, &bad, &account, &SplitOptions::default(), 3);
         assert_eq!(found.protocol, Protocol::AccountFolds);
         for fold in &found.folds {
-            assert!(fold.test.iter().all(|t| fold.train.iter().all(|r| account[*r as usize] != account[*t as usize])));
+            assert!(
+                fold.test.iter().all(|t| fold
+                    .train
+                    .iter()
+                    .all(|r| account[*r as usize] != account[*t as usize]))
+            );
         }
-        assert!(plan(&ts, &vec![false; 400], &account, &SplitOptions::default(), 3).folds.is_empty());
+        assert!(
+            plan(&ts, &vec![false; 400], &account, &SplitOptions::default(), 3).folds.is_empty()
+        );
     }
 
     #[test]

@@ -40,8 +40,10 @@ pub fn graph_model<'a>(
     weights: &[f32],
 ) -> Result<Option<LogisticModel>, TrainError> {
     let rows = labels.len();
-    let shaped: Vec<(usize, Column)> =
-        columns.iter().filter_map(|c| shape(&c.name, rows, |i| row(i)[c.at]).map(|shaped| (c.at, shaped))).collect();
+    let shaped: Vec<(usize, Column)> = columns
+        .iter()
+        .filter_map(|c| shape(&c.name, rows, |i| row(i)[c.at]).map(|shaped| (c.at, shaped)))
+        .collect();
     if shaped.is_empty() {
         return Ok(None);
     }
@@ -53,9 +55,14 @@ pub fn graph_model<'a>(
             x[(i, j)] = column.contribution(values[*at]);
         }
     }
-    let data = DatasetBase::new(x, Array1::from(labels.to_vec())).with_weights(Array1::from(weights.to_vec()));
+    let data = DatasetBase::new(x, Array1::from(labels.to_vec()))
+        .with_weights(Array1::from(weights.to_vec()));
     let fit = Logistic { l2: GRAPH_L2, ..Logistic::default() }.fit(&data)?;
-    let columns = shaped.into_iter().zip(&fit.weights).map(|((_, column), weight)| Column { weight: *weight, ..column }).collect();
+    let columns = shaped
+        .into_iter()
+        .zip(&fit.weights)
+        .map(|((_, column), weight)| Column { weight: *weight, ..column })
+        .collect();
     Ok(Some(LogisticModel { bias: fit.bias, columns }))
 }
 
@@ -64,7 +71,8 @@ pub fn graph_model<'a>(
 /// Counts and other values >= 0 with a long tail go through log1p; everything else is clamped to its inner 99 %.
 fn shape(name: &str, rows: usize, value: impl Fn(usize) -> f32) -> Option<Column> {
     let step = rows.div_ceil(SAMPLE_MAX).max(1);
-    let mut sample: Vec<f64> = (0..rows).step_by(step).map(&value).filter(|v| v.is_finite()).map(f64::from).collect();
+    let mut sample: Vec<f64> =
+        (0..rows).step_by(step).map(&value).filter(|v| v.is_finite()).map(f64::from).collect();
     sample.sort_unstable_by(f64::total_cmp);
     let last = sample.len().checked_sub(1)?;
     let at = |q: f64| sample[(last as f64 * q).round() as usize];
@@ -77,7 +85,14 @@ fn shape(name: &str, rows: usize, value: impl Fn(usize) -> f32) -> Option<Column
         // Nearly always one value: the clamp would flatten it.
         Transform::Clamp { low: sample[0], high: sample[last] }
     };
-    let raw = Column { name: name.to_owned(), transform, mean: 0.0, scale: 1.0, weight: 1.0, default: median };
+    let raw = Column {
+        name: name.to_owned(),
+        transform,
+        mean: 0.0,
+        scale: 1.0,
+        weight: 1.0,
+        default: median,
+    };
     let (mut sum, mut squares, mut count) = (0.0, 0.0, 0.0);
     for i in 0..rows {
         let z = raw.contribution(value(i));
@@ -106,7 +121,11 @@ pub struct StackReport {
 ///
 /// # Errors
 /// [`TrainError::Shape`] when the slices are empty.
-pub fn stack(trees: &[f64], graph: &[f64], labels: &[bool]) -> Result<(Option<Stacking>, StackReport), TrainError> {
+pub fn stack(
+    trees: &[f64],
+    graph: &[f64],
+    labels: &[bool],
+) -> Result<(Option<Stacking>, StackReport), TrainError> {
     let positives = labels.iter().filter(|l| **l).count();
     let mut seen = 0;
     let cut = labels.iter().position(|l| {
@@ -122,7 +141,9 @@ pub fn stack(trees: &[f64], graph: &[f64], labels: &[bool]) -> Result<(Option<St
     // The trees alone get the same two degrees of freedom as any calibration would give them.
     let alone = fit(&trees[..cut], &vec![0.0; cut], &labels[..cut])?;
     let loss = |s: &Stacking| {
-        let p: Vec<f64> = (cut..labels.len()).map(|i| crate::logistic::sigmoid(s.combine(trees[i], graph[i]))).collect();
+        let p: Vec<f64> = (cut..labels.len())
+            .map(|i| crate::logistic::sigmoid(s.combine(trees[i], graph[i])))
+            .collect();
         log_loss(&p, &labels[cut..])
     };
     report.trees_log_loss = loss(&Stacking { graph: 0.0, ..alone });
@@ -134,13 +155,19 @@ pub fn stack(trees: &[f64], graph: &[f64], labels: &[bool]) -> Result<(Option<St
 
 fn fit(trees: &[f64], graph: &[f64], labels: &[bool]) -> Result<Stacking, TrainError> {
     let solve = |columns: &[&[f64]], centre: &[f64]| -> Result<LogisticFit, TrainError> {
-        let x = Array2::from_shape_fn((labels.len(), columns.len()), |(row, column)| columns[column][row]);
+        let x = Array2::from_shape_fn((labels.len(), columns.len()), |(row, column)| {
+            columns[column][row]
+        });
         let data = DatasetBase::new(x, Array1::from(labels.to_vec()));
         Logistic { l2: STACK_L2, centre: centre.to_vec(), ..Logistic::default() }.fit(&data)
     };
     let both = solve(&[trees, graph], &[1.0, 0.0])?;
     if both.weights[0] >= 0.0 && both.weights[1] >= 0.0 {
-        return Ok(Stacking { bias: both.bias, behaviour: both.weights[0], graph: both.weights[1] });
+        return Ok(Stacking {
+            bias: both.bias,
+            behaviour: both.weights[0],
+            graph: both.weights[1],
+        });
     }
     // A model whose weight would turn it round is left out.
     let (column, centre) = if both.weights[1] < 0.0 { (trees, 1.0) } else { (graph, 0.0) };
@@ -173,31 +200,42 @@ mod tests {
                 [shared, if chance.unit() < 0.1 { f32::NAN } else { chance.unit() as f32 }, 7.0]
             })
             .collect();
-        let labels: Vec<bool> = rows.iter().map(|r| chance.unit() < sigmoid(f64::from(r[0]).ln_1p() - 4.0)).collect();
+        let labels: Vec<bool> =
+            rows.iter().map(|r| chance.unit() < sigmoid(f64::from(r[0]).ln_1p() - 4.0)).collect();
         let columns: Vec<GraphColumn> = ["graph.shared", "graph.noise", "graph.flat"]
             .iter()
             .enumerate()
             .map(|(at, name)| GraphColumn { name: (*name).to_owned(), at })
             .collect();
-        let model = graph_model(&columns, |i| &rows[i], &labels, &vec![1.0; 4000]).unwrap().unwrap();
+        let model =
+            graph_model(&columns, |i| &rows[i], &labels, &vec![1.0; 4000]).unwrap().unwrap();
         assert_eq!(model.columns.len(), 2);
         assert_eq!(model.columns[0].transform, Transform::Log1p);
         assert!(model.columns[0].weight > 1.0 && model.columns[1].weight.abs() < 0.2, "{model:?}");
         let scores: Vec<f64> = rows.iter().map(|r| model.log_odds(|i| r[i])).collect();
         assert!(crate::metrics::Ranking::new(&scores, &labels).auc() > 0.8);
-        assert!((crate::calibrate::mean_probability(&scores) - labels.iter().filter(|l| **l).count() as f64 / 4000.0).abs() < 0.01);
+        assert!(
+            (crate::calibrate::mean_probability(&scores)
+                - labels.iter().filter(|l| **l).count() as f64 / 4000.0)
+                .abs()
+                < 0.01
+        );
     }
 
     #[test]
     fn stacking_takes_what_helps_and_leaves_what_does_not() {
         let mut chance = Chance::new(4, 4);
-        let truth: Vec<(f64, f64)> = (0..6000).map(|_| (chance.unit() * 4.0 - 4.0, chance.unit() * 4.0 - 2.0)).collect();
+        let truth: Vec<(f64, f64)> =
+            (0..6000).map(|_| (chance.unit() * 4.0 - 4.0, chance.unit() * 4.0 - 2.0)).collect();
         let labels: Vec<bool> = truth.iter().map(|t| chance.unit() < sigmoid(t.0 + t.1)).collect();
         let trees: Vec<f64> = truth.iter().map(|t| t.0).collect();
         let graph: Vec<f64> = truth.iter().map(|t| t.1).collect();
         let (found, report) = stack(&trees, &graph, &labels).unwrap();
         let found = found.unwrap();
-        assert!((found.behaviour - 1.0).abs() < 0.15 && (found.graph - 1.0).abs() < 0.15, "{found:?}");
+        assert!(
+            (found.behaviour - 1.0).abs() < 0.15 && (found.graph - 1.0).abs() < 0.15,
+            "{found:?}"
+        );
         assert!(report.both_log_loss < report.trees_log_loss);
         let against: Vec<f64> = graph.iter().map(|g| -g).collect();
         assert_eq!(stack(&trees, &against, &labels).unwrap().0, None);

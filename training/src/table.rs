@@ -65,7 +65,11 @@ impl Table {
             }
         }
         if let Some(at) = self.ts_ms.windows(2).position(|pair| pair[0] > pair[1]) {
-            return Err(TrainError::Unsorted { row: at + 1, before_ms: self.ts_ms[at], ts_ms: self.ts_ms[at + 1] });
+            return Err(TrainError::Unsorted {
+                row: at + 1,
+                before_ms: self.ts_ms[at],
+                ts_ms: self.ts_ms[at + 1],
+            });
         }
         if let Some(row) = self.weight.iter().position(|w| !w.is_finite() || *w < 0.0) {
             return Err(TrainError::Weight { row, weight: self.weight[row] });

@@ -93,7 +93,8 @@ pub fn choose(rows: Scored<'_>, limits: &[(String, Limit)]) -> Vec<Chosen> {
         // Where no score was good enough, a calibrated score as high as the precision asked for is the best word there is;
         // but never below what these rows, which were not good enough, have reached.
         let highest = ranking.steps().next().map_or(0.0, |s| s.0);
-        let fallback = limit.precision_min.unwrap_or(1.0).max(f64::from((highest as f32).next_up())).min(1.0);
+        let fallback =
+            limit.precision_min.unwrap_or(1.0).max(f64::from((highest as f32).next_up())).min(1.0);
         let threshold = storable(threshold.unwrap_or(fallback).max(floor));
         floor = threshold;
         let here = ranking.confusion(threshold);
@@ -112,7 +113,11 @@ pub fn choose(rows: Scored<'_>, limits: &[(String, Limit)]) -> Vec<Chosen> {
 
 /// The lowest score whose flagged rows are bad often enough, also after doubt about so few rows (Wilson 1927, one standard error).
 fn by_precision(ranking: &Ranking, precision_min: f64) -> Option<f64> {
-    ranking.steps().filter(|(_, caught, alarmed)| wilson_low(*caught, caught + alarmed) >= precision_min).last().map(|s| s.0)
+    ranking
+        .steps()
+        .filter(|(_, caught, alarmed)| wilson_low(*caught, caught + alarmed) >= precision_min)
+        .last()
+        .map(|s| s.0)
 }
 
 /// Lower end of Wilson's interval of `part` in `whole`, one standard error wide.
@@ -125,7 +130,12 @@ fn wilson_low(part: u64, whole: u64) -> f64 {
 }
 
 /// The lowest score that flags at most `per_day` accounts on the average day between the first and the last row.
-fn by_accounts_per_day(scores: &[f64], accounts: &[u32], ts_ms: &[i64], per_day: f64) -> Option<f64> {
+fn by_accounts_per_day(
+    scores: &[f64],
+    accounts: &[u32],
+    ts_ms: &[i64],
+    per_day: f64,
+) -> Option<f64> {
     let first = *ts_ms.iter().min()?;
     let days = ((ts_ms.iter().max()? - first).max(0) as f64 / DAY_MS as f64).max(1.0);
     // Each account counts once a day, with its highest score.
@@ -135,7 +145,8 @@ fn by_accounts_per_day(scores: &[f64], accounts: &[u32], ts_ms: &[i64], per_day:
         *here = here.max(*score);
     }
     let best: Vec<f64> = best.into_values().collect();
-    Ranking::new(&best, &vec![false; best.len()]).threshold_for_count((per_day * days).floor() as u64)
+    Ranking::new(&best, &vec![false; best.len()])
+        .threshold_for_count((per_day * days).floor() as u64)
 }
 
 /// The thresholds as a bundle stores them.
@@ -161,12 +172,16 @@ mod tests {
     #[test]
     fn budgets_and_precisions_are_kept() {
         let (scores, labels, accounts, ts_ms) = rows(50_000);
-        let scored = Scored { scores: &scores, labels: Some(&labels), accounts: &accounts, ts_ms: &ts_ms };
+        let scored =
+            Scored { scores: &scores, labels: Some(&labels), accounts: &accounts, ts_ms: &ts_ms };
         let mut limits = default_limits();
         limits[2].1 = Limit { precision_min: Some(0.7), ..Limit::default() };
         limits[3].1 = Limit { precision_min: Some(0.9), ..Limit::default() };
         let chosen = choose(scored, &limits);
-        assert_eq!(chosen.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["challenge", "review", "suspend", "ban"]);
+        assert_eq!(
+            chosen.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(),
+            ["challenge", "review", "suspend", "ban"]
+        );
         assert!(chosen.windows(2).all(|w| w[0].threshold <= w[1].threshold), "{chosen:?}");
         assert!(chosen[0].flagged <= 1000 && chosen[0].flagged > 990 && chosen[1].flagged <= 500);
         assert!(chosen[3].reached && chosen[3].precision >= 0.9 && chosen[3].flagged > 100);
@@ -177,10 +192,13 @@ mod tests {
     fn alerts_per_day_count_accounts_once_a_day() {
         let (scores, _, accounts, ts_ms) = rows(50_000);
         let scored = Scored { scores: &scores, labels: None, accounts: &accounts, ts_ms: &ts_ms };
-        let limits = [("review".to_owned(), Limit { accounts_per_day_max: Some(20.0), ..Limit::default() })];
+        let limits =
+            [("review".to_owned(), Limit { accounts_per_day_max: Some(20.0), ..Limit::default() })];
         let chosen = choose(scored, &limits);
-        let mut alerts: Vec<(i64, u32)> =
-            (0..scores.len()).filter(|i| f64::from(scores[*i] as f32) >= chosen[0].threshold).map(|i| (ts_ms[i] / DAY_MS, accounts[i])).collect();
+        let mut alerts: Vec<(i64, u32)> = (0..scores.len())
+            .filter(|i| f64::from(scores[*i] as f32) >= chosen[0].threshold)
+            .map(|i| (ts_ms[i] / DAY_MS, accounts[i]))
+            .collect();
         alerts.sort_unstable();
         alerts.dedup();
         assert!(alerts.len() <= 200 && alerts.len() > 190, "{}", alerts.len());
@@ -189,13 +207,19 @@ mod tests {
 
     #[test]
     fn a_precision_out_of_reach_is_said_and_flags_nothing() {
-        let scored = Scored { scores: &[0.3, 0.2, 0.1], labels: Some(&[false, true, false]), accounts: &[1, 2, 3], ts_ms: &[0, 1, 2] };
+        let scored = Scored {
+            scores: &[0.3, 0.2, 0.1],
+            labels: Some(&[false, true, false]),
+            accounts: &[1, 2, 3],
+            ts_ms: &[0, 1, 2],
+        };
         let limits = [("ban".to_owned(), Limit { precision_min: Some(0.9), ..Limit::default() })];
         let chosen = choose(scored, &limits);
         assert!(!chosen[0].reached && chosen[0].flagged == 0);
         assert!((chosen[0].threshold - 0.9).abs() < 1e-6);
         let ties = Scored { scores: &[0.5; 10], labels: None, accounts: &[1; 10], ts_ms: &[0; 10] };
-        let limits = [("review".to_owned(), Limit { alert_share_max: Some(0.2), ..Limit::default() })];
+        let limits =
+            [("review".to_owned(), Limit { alert_share_max: Some(0.2), ..Limit::default() })];
         assert_eq!(choose(ties, &limits)[0].flagged, 0);
     }
 }

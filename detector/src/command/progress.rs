@@ -29,6 +29,14 @@ impl Progress {
         Self { bar, started: Instant::now() }
     }
 
+    /// A bar over a number of things.
+    pub fn count(what: &str, total: u64) -> Self {
+        let progress = Self::bytes(what, Some(total));
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {eta} left");
+        progress.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        progress
+    }
+
     /// Where it is now.
     pub fn set(&self, done: u64) {
         self.bar.set_position(done);

@@ -203,7 +203,7 @@ impl Simulator {
             }
             return;
         }
-        let shift_h = if account.kind == ActorKind::NightWorker { 11 } else { 0 };
+        let shift_h = if account.kind == ActorKind::NightWorker { -6 } else { 0 };
         let rate = (f64::from(account.rate) * self.pace.factor).min(400.0);
         let at = next_session(&mut self.chance, now_ms, rate, account.country, shift_h);
         // Waiting has no memory: deciding again later changes nothing but the pace it is decided by.

@@ -34,7 +34,7 @@ fn a_seed_stands_for_its_bytes() {
     assert_eq!(hash, PINNED, "pinned hash is now {hash:#018X}");
 }
 
-const PINNED: u64 = 0;
+const PINNED: u64 = 0xA0AB_D06B_2323_2B1E;
 
 #[test]
 fn events_come_in_order_as_many_as_asked_until_the_planned_end() {
@@ -206,7 +206,8 @@ fn honest_crowds_look_guilty() {
     let mut countries: BTreeMap<u32, BTreeSet<u8>> = BTreeMap::new();
     let mut copies: BTreeMap<(u32, u32), u32> = BTreeMap::new();
     let mut wrote: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
-    let (mut night, mut night_all) = (0.0, 0.0);
+    // Events in the night and altogether: of night workers, and of ordinary people.
+    let mut nights = [[0.0; 2]; 2];
     let mut declined = 0;
     for event in events.iter().filter(|event| !event.truth.is_bad()) {
         on_device.entry(event.place.device).or_default().insert(event.account);
@@ -217,10 +218,13 @@ fn honest_crowds_look_guilty() {
             wrote.entry(event.content).or_default().insert(event.account);
         }
         declined += u32::from(event.event_type == EventType::PaymentDeclined);
-        if event.truth == ActorKind::NightWorker {
-            night_all += 1.0;
-            night += f64::from(u8::from(event.ts_ms % DAY_MS < 6 * HOUR_MS));
-        }
+        let awake = match event.truth {
+            ActorKind::NightWorker => 0,
+            ActorKind::Ordinary => 1,
+            _ => continue,
+        };
+        nights[awake][0] += f64::from(u8::from(event.ts_ms % DAY_MS < 6 * HOUR_MS));
+        nights[awake][1] += 1.0;
     }
     let largest = |map: &BTreeMap<u32, BTreeSet<u32>>| map.values().map(BTreeSet::len).max();
     assert!(largest(&on_device) >= Some(15), "shared tablets: {:?}", largest(&on_device));
@@ -228,11 +232,12 @@ fn honest_crowds_look_guilty() {
     assert!(largest(&wrote) >= Some(20), "what goes round: {:?}", largest(&wrote));
     assert!(copies.values().max() >= Some(&15), "announcements");
     assert!(declined > 100, "mistyped cards: {declined}");
-    assert!(night / night_all > 0.3, "night workers: {}", night / night_all);
+    let [workers, others] = nights.map(|[night, all]| night / all);
+    assert!(workers > 1.6 * others, "night workers: {workers}, others {others}");
     let shared = on_device.values().filter(|accounts| accounts.len() > 1).count();
     assert!(shared > 200, "family tablets and used phones: {shared}");
-    let travelled = countries.values().filter(|seen| seen.len() > 2).count();
-    assert!(travelled > 50, "travellers: {travelled}");
+    let travelled = countries.values().filter(|seen| seen.len() > 1).count();
+    assert!(travelled > 150, "travellers: {travelled}");
     // A ring's device in honest hands.
     let rings: BTreeSet<u32> =
         simulator.rings.iter().flat_map(|ring| ring.devices.clone()).collect();

@@ -187,6 +187,11 @@ impl Lines {
         self.raw_len
     }
 
+    /// The decompressed bytes themselves.
+    pub fn into_reader(self) -> Box<dyn BufRead + Send> {
+        self.reader
+    }
+
     /// Reads up to `lines_max` lines; `None` at the end. Empty lines are counted and left out.
     ///
     /// # Errors

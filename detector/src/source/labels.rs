@@ -22,7 +22,14 @@ impl LabelFile {
     /// # Errors
     /// When the file cannot be read.
     pub fn load(path: &Path, decoder: &Decoder, until_ms: Option<i64>) -> Result<Self, SourceError> {
-        let mut lines = Lines::open(path)?;
+        Self::read(Lines::open(path)?, decoder, until_ms)
+    }
+
+    /// As [`Self::load`], of lines from anywhere.
+    ///
+    /// # Errors
+    /// When the lines break off.
+    pub fn read(mut lines: Lines, decoder: &Decoder, until_ms: Option<i64>) -> Result<Self, SourceError> {
         let mut out = Self::default();
         while let Some(batch) = lines.next_batch(4096)? {
             for (i, &(start, end, size)) in batch.lines.iter().enumerate() {

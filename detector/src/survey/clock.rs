@@ -135,8 +135,10 @@ impl Clock {
     }
 
     /// Six hours hold a quarter of the events when there is no day; the quietest six say how far from that.
+    /// Of equally quiet ones, those with quiet hours around them.
     fn quiet_hour(&self) -> u8 {
-        (0..24).min_by_key(|hour| self.six_hours_from(*hour)).unwrap_or(0)
+        let around = |hour: u8| self.six_hours_from((hour + 21) % 24) + self.six_hours_from((hour + 3) % 24);
+        (0..24).min_by_key(|hour| (self.six_hours_from(*hour), around(*hour))).unwrap_or(0)
     }
 }
 

@@ -31,6 +31,8 @@ struct Key {
 /// Who meets whom: for `target` and for kinds whose keys may be accounts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct PairReport {
+    /// Distinct pairs, whichever way they met.
+    pub distinct: u64,
     /// Share of pairs that met more than once.
     pub repeated_share: f64,
     /// Share of pairs that met in both directions.
@@ -209,7 +211,11 @@ impl Keys {
             repeated += u64::from(forward.saturating_add(*backward) > 1);
             mutual += u64::from(*forward > 0 && *backward > 0);
         }
-        PairReport { repeated_share: repeated as f64 / pairs, mutual_share: mutual as f64 / pairs }
+        PairReport {
+            distinct: self.pairs.distinct(),
+            repeated_share: repeated as f64 / pairs,
+            mutual_share: mutual as f64 / pairs,
+        }
     }
 
     /// Joins accounts over the followed keys that few accounts share: how large the largest component

@@ -376,6 +376,10 @@ fn survey_lines(
             continue;
         }
         read.lines += 1;
+        // A list would be read as an object by position.
+        if text[0] != b'{' {
+            outcome = outcome.and(Err(Unread::NotJson));
+        }
         match outcome.and_then(|()| take(text)) {
             Ok(()) => read.taken += 1,
             Err(reason) => read.unread.entry(reason).or_insert((0, number)).0 += 1,

@@ -124,8 +124,8 @@ impl Policy {
     ) -> Result<Self, Vec<PolicyError>> {
         let mut errors = Vec::new();
         for (name, value) in &config.thresholds {
-            let plain = !name.is_empty()
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            let plain =
+                !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
             if !plain || !value.is_finite() {
                 errors.push(PolicyError::Threshold { name: name.clone(), value: *value });
             }

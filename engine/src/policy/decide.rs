@@ -74,7 +74,8 @@ impl Policy {
     /// Asks the rules about an event. `row` has the columns of the vocabulary; those it lacks are absent.
     /// Notes in `state` and `caps` what is decided; the id of a live action is to be told with
     /// [`AccountPolicyState::name_action`]. Shadow rules that match come first, then at most one decision of
-    /// the first live rule that matches. Some nanoseconds a rule; allocates only for more than one decision.
+    /// the first live rule that matches. Without a decision the account's record is as it was. Some
+    /// nanoseconds a rule; allocates only for more than one decision.
     pub fn decide(
         &self,
         row: &[f32],
@@ -212,13 +213,16 @@ impl Policy {
     }
 
     /// What to undo when an account turns out to be good: its last action, unless that is over or was only
-    /// a note. Cool-downs run on, so the same rule does not answer at once.
+    /// a note. Cool-downs run on, so the same rule does not answer at once. Without a reversal the record is
+    /// as it was.
     pub fn on_cleared(&self, state: &mut AccountPolicyState, ts_ms: i64) -> Option<Reversal> {
         let last = state.last()?;
         let over = last.expires_at_ms.is_some_and(|end_ms| end_ms <= ts_ms);
+        if over || last.action <= ActionKind::Observe {
+            return None;
+        }
         state.note_reversed();
-        let undo = !over && last.action > ActionKind::Observe;
-        undo.then_some(Reversal { action_id: last.action_id, action: last.action })
+        Some(Reversal { action_id: last.action_id, action: last.action })
     }
 
     /// Puts back a published reversal.
@@ -236,7 +240,8 @@ impl Policy {
     /// Why a rule decided, for a moderator; with the values of this event. Allocates.
     pub fn reason(&self, rule: u16, row: &[f32], scores: &ScoreView) -> String {
         let rule = self.rules.get(usize::from(rule));
-        rule.map(|rule| rule.reason.render(|slot| self.value(row, scores, slot))).unwrap_or_default()
+        rule.map(|rule| rule.reason.render(|slot| self.value(row, scores, slot)))
+            .unwrap_or_default()
     }
 }
 

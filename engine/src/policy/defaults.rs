@@ -82,14 +82,19 @@ fn crowded_kinds(feature_names: &[String]) -> Vec<RuleConfig> {
         let kind = name.strip_prefix("graph.").and_then(|rest| rest.strip_suffix(".new_short"));
         let Some(kind) = kind else { continue };
         let of = |field: &str| format!("graph.{kind}.{field}");
-        if known.contains(of("reciprocal_count").as_str()) || !known.contains(of("age_h").as_str()) {
+        if known.contains(of("reciprocal_count").as_str()) || !known.contains(of("age_h").as_str())
+        {
             continue;
         }
         let rule_name = format!("crowded_{}", plain(kind));
         // Kinds that differ in what a rule's name cannot show, or a name with a bracket or a quote in it,
         // are left to whoever chose them.
         let taken = rules.iter().any(|rule| rule.name == rule_name);
-        if taken || rules.len() >= 31 || rule_name.len() > 64 || kind.contains(['"', '\\', '{', '}']) {
+        if taken
+            || rules.len() >= 31
+            || rule_name.len() > 64
+            || kind.contains(['"', '\\', '{', '}'])
+        {
             continue;
         }
         let new_short = spelled(&of("new_short"));

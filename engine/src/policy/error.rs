@@ -88,7 +88,9 @@ pub enum PolicyError {
         rule: String,
     },
     /// An entry that is not `kind:key`.
-    #[error("policy.allow_entities: `{entry}` is not `kind:key`; write for example `ip:203.0.113.7`")]
+    #[error(
+        "policy.allow_entities: `{entry}` is not `kind:key`; write for example `ip:203.0.113.7`"
+    )]
     AllowEntity {
         /// The entry.
         entry: String,
@@ -97,7 +99,9 @@ pub enum PolicyError {
     #[error("policy.caps_per_hour.allow: `allow` is never published; remove it")]
     CapOnAllow,
     /// A threshold that is not a number, or not named like one.
-    #[error("policy.thresholds.{name} ({value}) must be a finite number with a name of letters, digits and `_`")]
+    #[error(
+        "policy.thresholds.{name} ({value}) must be a finite number with a name of letters, digits and `_`"
+    )]
     Threshold {
         /// Its name.
         name: String,
@@ -110,7 +114,9 @@ pub enum PolicyError {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum StateError {
     /// Another length than this version writes.
-    #[error("policy state of {found} bytes, expected {expected}; it was written by another version")]
+    #[error(
+        "policy state of {found} bytes, expected {expected}; it was written by another version"
+    )]
     Length {
         /// How many there are.
         found: usize,
@@ -118,7 +124,9 @@ pub enum StateError {
         expected: usize,
     },
     /// Another version of the layout.
-    #[error("policy state of version {found}, expected {expected}; it was written by another version")]
+    #[error(
+        "policy state of version {found}, expected {expected}; it was written by another version"
+    )]
     Version {
         /// What the bytes say.
         found: u8,

@@ -30,7 +30,7 @@ mod tests;
 pub use caps::CapState;
 pub use compile::{Policy, RULES_MAX, Rule, THRESHOLDS_BUILT_IN, Vocabulary};
 pub use config::{ActionKind, PolicyConfig, RuleConfig};
-pub use decide::{Decision, DecideContext, Published, Reversal, ScoreView};
+pub use decide::{DecideContext, Decision, Published, Reversal, ScoreView};
 pub use defaults::default_rules;
 pub use error::{PolicyError, StateError};
 pub use state::{AccountPolicyState, LastAction};

@@ -56,7 +56,8 @@ pub struct LastAction {
 
 impl AccountPolicyState {
     /// Length of [`AccountPolicyState::to_bytes`].
-    pub const BYTES: usize = 1 + 1 + 1 + 1 + 4 + 8 + 8 + 8 + 16 + (FIRED_MAX + 1) * (4 + 1 + 8) + 8 + 8;
+    pub const BYTES: usize =
+        1 + 1 + 1 + 1 + 4 + 8 + 8 + 8 + 16 + (FIRED_MAX + 1) * (4 + 1 + 8) + 8 + 8;
 
     /// The last action that was really taken and not reversed.
     pub fn last(&self) -> Option<LastAction> {
@@ -69,9 +70,9 @@ impl AccountPolicyState {
     }
 
     /// Tells the id under which the action that was just decided is published, so that a reversal can name
-    /// it. No effect without an action.
+    /// it. No effect without an action, or when it has an id already.
     pub fn name_action(&mut self, action_id: [u8; 16]) {
-        if self.action != ActionKind::Allow {
+        if self.action != ActionKind::Allow && self.action_id == [0; 16] {
             self.action_id = action_id;
         }
     }
@@ -193,11 +194,8 @@ impl AccountPolicyState {
             ..Self::default()
         };
         for index in 0..=FIRED_MAX {
-            let fired = Fired {
-                rule_tag: from.u32(),
-                action: from.action()?,
-                quiet_until_ms: from.time(),
-            };
+            let fired =
+                Fired { rule_tag: from.u32(), action: from.action()?, quiet_until_ms: from.time() };
             match state.fired.get_mut(index) {
                 Some(place) => *place = fired,
                 None => state.floor = fired,

@@ -85,11 +85,8 @@ impl Play<'_> {
         let state = self.accounts.entry(who.to_owned()).or_default();
         let mut row = [f32::NAN; COLUMNS.len()];
         let mut scores = ScoreView::default();
-        let mut context = DecideContext {
-            ts_ms,
-            account_allowed: self.policy.allows_account(who),
-            warm: true,
-        };
+        let mut context =
+            DecideContext { ts_ms, account_allowed: self.policy.allows_account(who), warm: true };
         for word in words {
             let (key, value) = word.split_once('=').unwrap_or((word, ""));
             match key {
@@ -122,7 +119,9 @@ impl Play<'_> {
             }
         }
         let decisions = self.policy.decide(&row, &scores, &context, state, &mut self.caps);
-        state.name_action([u8::try_from(ts_ms / MINUTE_MS % 251).expect("small"); 16]);
+if decisions.iter().any(|decision| !decision.shadow) {
+            state.name_action([u8::try_from(ts_ms / MINUTE_MS % 251).expect("small"); 16]);
+        } 16]);
         // Whatever was decided survives a checkpoint.
         assert_eq!(AccountPolicyState::from_bytes(&state.to_bytes()), Ok(*state));
         assert_eq!(CapState::from_bytes(&self.caps.to_bytes()), Ok(self.caps));
@@ -331,8 +330,8 @@ struct Seen {
 }
 
 fn rule_strategy() -> impl Strategy<Value = RuleConfig> {
-    (0..=6_u8, 0..10_u8, prop::option::of(1..72_i64), 0..48_i64, prop::bool::weighted(0.2)).prop_map(
-        |(action, tenths, expires_h, cooldown_h, shadow)| {
+    (0..=6_u8, 0..10_u8, prop::option::of(1..72_i64), 0..48_i64, prop::bool::weighted(0.2))
+        .prop_map(|(action, tenths, expires_h, cooldown_h, shadow)| {
             let action = ActionKind::from_byte(action).expect("a kind");
             RuleConfig {
                 when: format!("score > 0.{tenths}"),
@@ -344,8 +343,7 @@ fn rule_strategy() -> impl Strategy<Value = RuleConfig> {
                 shadow,
                 ..RuleConfig::default()
             }
-        },
-    )
+        })
 }
 
 fn policy_strategy() -> impl Strategy<Value = (PolicyConfig, Vec<RuleConfig>)> {
@@ -354,9 +352,9 @@ fn policy_strategy() -> impl Strategy<Value = (PolicyConfig, Vec<RuleConfig>)> {
         for (index, rule) in rules.iter_mut().enumerate() {
             rule.name = format!("r{index}");
         }
-        let caps = caps.into_iter().filter_map(|(kind, cap)| {
-            ActionKind::from_byte(kind).map(|kind| (kind, cap))
-        });
+        let caps = caps
+            .into_iter()
+            .filter_map(|(kind, cap)| ActionKind::from_byte(kind).map(|kind| (kind, cap)));
         let config = PolicyConfig {
             caps_per_hour: caps.collect(),
             cooldown: "6h".into(),
@@ -398,7 +396,9 @@ fn decide_all(policy: &Policy, events: &[Seen], saved: bool) -> Vec<(usize, Deci
             account_allowed: policy.allows_account(&event.account.to_string()),
             warm: true,
         };
+        let before = *state;
         let decisions = policy.decide(&[], &scores, &context, state, &mut caps);
+        assert!(!decisions.is_empty() || *state == before, "no decision, but another record");
         all.extend(decisions.into_iter().map(|decision| (index, decision)));
     }
     all

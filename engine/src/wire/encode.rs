@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use std::io::Write;
 
 /// An enforcement action, as subscribers read it. Field names are part of the contract.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct ActionV1 {
     /// The same on every replay: hash of account, event id, rule and policy id.
     pub action_id: String,
@@ -45,7 +45,7 @@ pub struct ActionV1 {
 }
 
 /// The parts of a score.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct ScoresV1 {
     /// The trees' probability.
     pub behaviour: f64,
@@ -54,7 +54,7 @@ pub struct ScoresV1 {
 }
 
 /// One reason.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct ReasonV1 {
     /// The feature's name.
     pub code: String,
@@ -70,7 +70,7 @@ pub struct ReasonV1 {
 }
 
 /// What the link graph knows of the account at the moment of the decision.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct EvidenceV1 {
     /// Id of the ring: the same for all its members while it lasts.
     pub ring: Option<String>,
@@ -83,7 +83,7 @@ pub struct EvidenceV1 {
 }
 
 /// One kind of shared thing of this event.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct ViaV1 {
     /// The kind.
     pub kind: String,
@@ -92,7 +92,7 @@ pub struct ViaV1 {
 }
 
 /// The event that led to an action.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct EventRefV1 {
     /// Its id.
     pub id: String,
@@ -105,7 +105,7 @@ pub struct EventRefV1 {
 }
 
 /// What decided.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct VersionsV1 {
     /// The model bundle's id, or `labelfree`.
     pub model: String,
@@ -116,7 +116,7 @@ pub struct VersionsV1 {
 }
 
 /// A dead letter as a line of a file: why, where from, and the original bytes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct DeadLetterV1<'a> {
     /// The reason code.
     pub code: &'static str,

@@ -3,7 +3,6 @@
 //! HyperLogLog with 32 registers of four bits, linear counting while small (Flajolet et al. 2007): about 18 % error, 1 million at most.
 //! The registers are maxima, so the result does not depend on the order of events while their epochs are kept. Size: 8 + 48 n bytes.
 
-use super::Moment;
 use crate::decay::log2;
 use bytemuck::{Pod, Zeroable};
 
@@ -28,12 +27,12 @@ pub struct Distinct {
     pub previous: Sketch,
 }
 
-/// Sum of `2^-register` over the two registers of a byte.
-const PAIR_SUM: [f32; 256] = {
-    let mut table = [0.0; 256];
+/// Sum of `2^(15 - register)` over the two registers of a byte.
+const PAIR_SUM: [u32; 256] = {
+    let mut table = [0; 256];
     let mut i = 0;
     while i < 256 {
-        table[i] = 1.0 / (1u32 << (i & 15)) as f32 + 1.0 / (1u32 << (i >> 4)) as f32;
+        table[i] = (1u32 << (15 - (i & 15))) + (1u32 << (15 - (i >> 4)));
         i += 1;
     }
     table
@@ -72,13 +71,12 @@ pub fn insert(sketch: &mut Sketch, hash: u64) {
 
 /// The estimated number of different keys; 0 for an empty sketch.
 pub fn estimate(sketch: &Sketch) -> f32 {
-    let mut sum = 0.0;
-    let mut empty = 0;
-    for &byte in sketch {
-        sum += PAIR_SUM[usize::from(byte)];
-        empty += usize::from(byte & 15 == 0) + usize::from(byte >> 4 == 0);
-    }
-    let raw = 0.697 * (REGISTERS * REGISTERS) as f32 / sum;
+    let sum: u32 = sketch.iter().map(|byte| PAIR_SUM[usize::from(*byte)]).sum();
+    let bits = u128::from_le_bytes(*sketch);
+    let set = bits | bits >> 1 | bits >> 2 | bits >> 3;
+    let used = (set & (u128::MAX / 15)).count_ones() as usize;
+    let empty = REGISTERS - used.min(REGISTERS);
+    let raw = 0.697 * (REGISTERS * REGISTERS) as f32 * 32_768.0 / sum as f32;
     if empty > 0 && raw <= 2.5 * REGISTERS as f32 { LINEAR[empty] } else { raw }
 }
 
@@ -121,28 +119,24 @@ impl Distinct {
         }
     }
 
-    /// Lifetime and recent (current and previous epoch as of the moment) estimates, with the event's own keys.
+    /// Lifetime and recent (current and previous epoch as of `now`) estimates, with the event's own keys, which fall in epoch `own_epoch`.
     pub fn extract(
         &self,
-        moment: &Moment,
+        now: i64,
+        own_epoch: i64,
         newest: i64,
-        epoch_ms: i64,
         own: impl Iterator<Item = u64>,
     ) -> [f32; 2] {
-        let now = epoch(moment.at_ms, epoch_ms);
-        let behind = epoch(moment.at_ms, epoch_ms) - epoch(moment.ts_ms, epoch_ms);
         let mut lifetime = self.lifetime;
         let mut recent = match now.saturating_sub(newest) {
             ..=0 => union(&self.current, &self.previous),
             1 => self.current,
             _ => Sketch::default(),
         };
-        if moment.accepted() {
-            for hash in own {
-                insert(&mut lifetime, hash);
-                if behind <= 1 {
-                    insert(&mut recent, hash);
-                }
+        for hash in own {
+            insert(&mut lifetime, hash);
+            if now - own_epoch <= 1 {
+                insert(&mut recent, hash);
             }
         }
         [estimate(&lifetime), estimate(&recent)]

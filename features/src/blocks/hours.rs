@@ -66,12 +66,12 @@ pub fn observe(bins: &mut [u8], moment: &Moment, local: &LocalTime) {
 /// but for the probability, which then is a 24th.
 pub(crate) fn extract(bins: &[u8], moment: &Moment, local: &LocalTime, out: &mut Out) {
     let total: u32 = bins.iter().map(|c| u32::from(*c)).sum();
-    let night: u32 = bins
-        .iter()
-        .enumerate()
-        .filter(|(hour, _)| local.night >> hour & 1 == 1)
-        .map(|(_, c)| u32::from(*c))
-        .sum();
+    let mut night = 0;
+    let mut hours = local.night;
+    while hours != 0 {
+        night += u32::from(bins.get(hours.trailing_zeros() as usize).copied().unwrap_or(0));
+        hours &= hours - 1;
+    }
     let here = bins.get(local.hour(moment.ts_ms)).copied().unwrap_or(0);
     out.push(entropy(bins));
     out.push(if total == 0 { f32::NAN } else { night as f32 / total as f32 });

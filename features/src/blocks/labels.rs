@@ -6,7 +6,7 @@ use crate::decay::HalfLives;
 use crate::limits::DECAYED_MIN;
 use bytemuck::{Pod, Zeroable};
 
-/// Before any label, a key is thought to have this share of bad events, with the weight of [`PRIOR_STRENGTH`] labels.
+/// Before any label, a key is thought to have this share of bad events, with the weight of two labels.
 const PRIOR_RATE: f32 = 0.02;
 /// How many labels the prior weighs, for the lifetime rate and again for each half-life's.
 const PRIOR_STRENGTH: f32 = 2.0;
@@ -58,9 +58,9 @@ impl Labels {
             self.last_ms = ts_ms;
         } else if ts_ms >= self.last_ms {
             let factors = half_lives.factors(ts_ms - self.last_ms);
-            for i in 0..4 {
-                self.labelled[i] *= factors[i];
-                self.bad[i] *= factors[i];
+            for (i, factor) in factors.into_iter().enumerate() {
+                self.labelled[i] *= factor;
+                self.bad[i] *= factor;
             }
             self.last_ms = ts_ms;
         } else {
@@ -68,9 +68,9 @@ impl Labels {
         }
         let labelled = weight * f32::from(label.labelled_delta);
         let bad = weight * f32::from(label.bad_delta);
-        for i in 0..4 {
-            self.labelled[i] = settle(self.labelled[i] + labelled * share[i]);
-            self.bad[i] = settle(self.bad[i] + bad * share[i]);
+        for (i, share) in share.into_iter().enumerate() {
+            self.labelled[i] = settle(self.labelled[i] + labelled * share);
+            self.bad[i] = settle(self.bad[i] + bad * share);
         }
         self.labelled_total += labelled;
         self.bad_total += bad;
@@ -80,8 +80,14 @@ impl Labels {
     /// Bad events per half-life, smoothed bad rate per half-life, labelled and bad events ever: ten columns. Counts are 0 and rates NaN
     /// before the first label.
     ///
-    /// The lifetime rate is drawn to [`PRIOR_RATE`], each half-life's to the lifetime rate, both with the weight of two labels.
+    /// The lifetime rate is drawn to 2 %, each half-life's to the lifetime rate, both with the weight of two labels.
     pub(crate) fn extract(&self, at_ms: i64, half_lives: &HalfLives, out: &mut Out) {
+        if self.learned == 0 {
+            (0..4).for_each(|_| out.push(0.0));
+            (0..4).for_each(|_| out.push(f32::NAN));
+            (0..2).for_each(|_| out.push(0.0));
+            return;
+        }
         let factors = half_lives.factors(at_ms.saturating_sub(self.last_ms));
         let bad = |i: usize| (self.bad[i] * factors[i]).max(0.0);
         (0..4).for_each(|i| out.push(bad(i)));
@@ -91,8 +97,7 @@ impl Labels {
             (bad_total + PRIOR_STRENGTH * PRIOR_RATE) / (labelled_total + PRIOR_STRENGTH);
         for (i, factor) in factors.iter().enumerate() {
             let labelled = (self.labelled[i] * factor).max(bad(i));
-            let rate = (bad(i) + PRIOR_STRENGTH * lifetime) / (labelled + PRIOR_STRENGTH);
-            out.push(if self.learned == 0 { f32::NAN } else { rate });
+            out.push((bad(i) + PRIOR_STRENGTH * lifetime) / (labelled + PRIOR_STRENGTH));
         }
         out.push(labelled_total);
         out.push(self.bad_total.max(0.0));

@@ -91,38 +91,50 @@ fn add<T: Tile>(newest: &mut i64, tiles: &mut [T; RING], tile: i64, weight: f32)
     *cell = cell.plus(weight);
 }
 
-/// Share of the oldest tile that a window ending at `at_ms` covers.
-fn oldest_share(at_ms: i64, tile_ms: i64) -> f32 {
-    1.0 - at_ms.rem_euclid(tile_ms) as f32 / tile_ms as f32
+/// A point in time, in tiles.
+#[derive(Clone, Copy)]
+struct Now {
+    /// Tile that it falls in.
+    tile: i64,
+    /// Share of the oldest tile that a window ending here covers.
+    oldest: f32,
 }
 
-fn sum<T: Tile>(newest: i64, tiles: &[T; RING], at_ms: i64, tile_ms: i64) -> f32 {
-    let now = at_ms / tile_ms;
-    let passed = now.saturating_sub(newest);
+impl Now {
+    fn of(at_ms: i64, tile_ms: i64) -> Now {
+        let tile = at_ms / tile_ms;
+        Now { tile, oldest: 1.0 - (at_ms - tile * tile_ms) as f32 / tile_ms as f32 }
+    }
+}
+
+fn sum<T: Tile>(newest: i64, tiles: &[T; RING], now: Now) -> f32 {
+    let passed = now.tile.saturating_sub(newest);
     if passed >= RING as i64 {
         return 0.0;
     }
-    let oldest = tiles[place(now - TILES as i64)].value();
+    let oldest = tiles[place(now.tile - TILES as i64)].value();
     if passed <= 0 {
         let all: f32 = tiles.iter().map(|t| t.value()).sum();
-        return all - oldest * (1.0 - oldest_share(at_ms, tile_ms));
+        return all - oldest * (1.0 - now.oldest);
     }
-    let mut total = oldest * oldest_share(at_ms, tile_ms);
-    for tile in now - TILES as i64 + 1..=newest {
+    let mut total = oldest * now.oldest;
+    for tile in now.tile - TILES as i64 + 1..=newest {
         total += tiles[place(tile)].value();
     }
     total
 }
 
-/// What the event itself adds to the window at the moment.
-fn own_share(moment: &Moment, tile_ms: i64) -> f32 {
+/// What the event itself adds to the window at the moment, per unit of weight.
+fn own_share(moment: &Moment, tile_ms: i64, now: Now) -> f32 {
     if !moment.accepted() {
         return 0.0;
     }
-    let behind = moment.at_ms / tile_ms - moment.ts_ms / tile_ms;
-    match behind {
-        b if b < TILES as i64 => 1.0,
-        b if b == TILES as i64 => oldest_share(moment.at_ms, tile_ms),
+    if moment.ts_ms == moment.at_ms {
+        return 1.0;
+    }
+    match now.tile - moment.ts_ms / tile_ms {
+        behind if behind < TILES as i64 => 1.0,
+        behind if behind == TILES as i64 => now.oldest,
         _ => 0.0,
     }
 }
@@ -140,8 +152,9 @@ macro_rules! ring {
             /// The window's value at the moment, with the event's own weight (0 for none).
             pub fn extract(&self, moment: &Moment, tile_ms: i64, weight: f32) -> f32 {
                 let tile_ms = tile_ms.max(1);
-                sum(self.newest, &self.tiles, moment.at_ms, tile_ms)
-                    + weight * own_share(moment, tile_ms)
+                let now = Now::of(moment.at_ms, tile_ms);
+                let kept = sum(self.newest, &self.tiles, now);
+                if weight == 0.0 { kept } else { kept + weight * own_share(moment, tile_ms, now) }
             }
         }
     };

@@ -13,8 +13,7 @@ pub(crate) const PRESENT: &str = "present";
 /// Functions that only the interpreter has, called on nothing or on a list.
 const INTERPRETED: [&str; 3] = ["size", "double", "int"];
 /// Functions that are called on nothing, for suggestions.
-const KNOWN: [&str; 9] =
-    [ABS, ABSENT, MAX, MIN, PRESENT, operators::HAS, "size", "double", "int"];
+const KNOWN: [&str; 9] = [ABS, ABSENT, MAX, MIN, PRESENT, operators::HAS, "size", "double", "int"];
 /// Macros over lists, for suggestions.
 const MACROS: [&str; 6] = ["exists", "all", "exists_one", "filter", "map", "size"];
 

@@ -335,11 +335,8 @@ impl Rewriting<'_> {
         rewritten.loop_step = loop_step;
         rewritten.result = result;
         // `exists` and `all` end with what they started with: a truth value.
-        let kind = if kind == Kind::Truth || result_kind == Kind::Truth {
-            Kind::Truth
-        } else {
-            Kind::Any
-        };
+        let kind =
+            if kind == Kind::Truth || result_kind == Kind::Truth { Kind::Truth } else { Kind::Any };
         Ok((IdedExpr { id: expr.id, expr: Expr::Comprehension(Box::new(rewritten)) }, kind))
     }
 

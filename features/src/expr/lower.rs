@@ -120,11 +120,11 @@ impl Lowering<'_> {
             Expr::Literal(LiteralValue::Boolean(value)) => {
                 Ok((Node::Constant(f64::from(u8::from(*value.inner()))), Kind::Truth))
             }
-            Expr::Literal(LiteralValue::String(_)) => {
-                self.wrong_type(expr, functions::TEXT_ALONE)
-            }
+            Expr::Literal(LiteralValue::String(_)) => self.wrong_type(expr, functions::TEXT_ALONE),
             Expr::Select(select) if select.test => {
-                let Some(name) = parse::dotted(&select.operand) else { return Err(Stop::Interpret) };
+                let Some(name) = parse::dotted(&select.operand) else {
+                    return Err(Stop::Interpret);
+                };
                 let name = format!("{name}.{}", select.field);
                 let node = match parse::resolve(&name, self.at(expr), self.names)? {
                     Meaning::Slot(slot) => Node::Slot(slot),

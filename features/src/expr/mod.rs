@@ -102,8 +102,8 @@ impl Comparison {
             Self::Greater => left > right,
             Self::GreaterEqual => left >= right,
             Self::Equal => left == right,
-            // Not `!=`, which is true of NaN.
-            Self::NotEqual => left < right || left > right,
+            // `!=` alone is true of NaN.
+            Self::NotEqual => left != right && !left.is_nan() && !right.is_nan(),
         }
     }
 

@@ -52,18 +52,16 @@ pub(crate) fn parse(source: &str) -> Result<Parsed<'_>, ExprError> {
         Ok(Ok((expr, positions))) => Ok(Parsed { expr, source, guarded, positions }),
         Ok(Err(errors)) => {
             let (message, at) = match errors.errors.first() {
-                Some(first) => (
-                    shorten(&first.msg),
-                    guarded.at_line_column(source, first.pos.0, first.pos.1),
-                ),
+                Some(first) => {
+                    (shorten(&first.msg), guarded.at_line_column(source, first.pos.0, first.pos.1))
+                }
                 None => ("cannot be parsed".to_owned(), At::of(source, 0)),
             };
             Err(ExprError::Syntax { message, at })
         }
-        Err(_) => Err(ExprError::Syntax {
-            message: "cannot be parsed".to_owned(),
-            at: At::of(source, 0),
-        }),
+        Err(_) => {
+            Err(ExprError::Syntax { message: "cannot be parsed".to_owned(), at: At::of(source, 0) })
+        }
     }
 }
 

@@ -5,8 +5,14 @@ use super::interpret::Interpreted;
 use super::*;
 use proptest::prelude::*;
 
-const NAMES: [&str; 6] =
-    ["score", "account.messages.10m", "account.messages.in_1h", "verified", "country", "a.credit-card"];
+const NAMES: [&str; 6] = [
+    "score",
+    "account.messages.10m",
+    "account.messages.in_1h",
+    "verified",
+    "country",
+    "a.credit-card",
+];
 
 struct Known;
 
@@ -108,7 +114,11 @@ fn conditions_say_what_they_say() {
         (true, true, "score > 2 ? score : verified"),
         (true, true, "1.5e1 < account.messages.10m && .5 < score && 0x15 == account.messages.10m"),
         (true, true, "true"),
-        (true, false, "[score > 0.5, verified, account.messages.in_1h > 3].filter(x, x).size() >= 2"),
+        (
+            true,
+            false,
+            "[score > 0.5, verified, account.messages.in_1h > 3].filter(x, x).size() >= 2",
+        ),
         (false, false, "[score > 0.5, verified, account.messages.in_1h > 3].all(x, x)"),
         (true, false, "[score, account.messages.10m].exists(x, x > 20)"),
         (true, false, "[score, account.messages.10m].exists_one(x, x > 20)"),
@@ -153,7 +163,10 @@ fn errors_say_what_where_and_what_next() {
              line 1 column 16)",
             "score + (score > 1) > 3",
         ),
-        ("text has no order here; use `==`, `!=` or `in` (at line 1 column 11)", "country < \"NL\""),
+        (
+            "text has no order here; use `==`, `!=` or `in` (at line 1 column 11)",
+            "country < \"NL\"",
+        ),
         (
             "unknown function `mex` (at line 1 column 4); did you mean `max`?; known: abs, min, max, \
              present, absent, has, size, double, int, and the list macros exists, all, exists_one, \
@@ -346,10 +359,60 @@ proptest! {
 /// Characters at random, and tokens at random, which get further.
 fn any_source() -> BoxedStrategy<String> {
     let tokens = prop::sample::select(vec![
-        "score", "verified", "account.messages.10m", "country", "\"NL\"", "'", "1", "2.5", "1u", "0x1f",
-        "(", ")", "[", "]", "{", "}", ".", ",", "?", ":", "+", "-", "*", "/", "%", "!", "<", "<=", "==",
-        "!=", "&&", "||", "in", "true", "null", "has", "max", "size", "exists", "x", "filter", "`a`",
-        "//", "\n", " ", "[score].exists(x, x", ".map(x,", "abs(", "b'a'", "é", "if", "@", "1e", "9999999999999999999",
+        "score",
+        "verified",
+        "account.messages.10m",
+        "country",
+        "\"NL\"",
+        "'",
+        "1",
+        "2.5",
+        "1u",
+        "0x1f",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        ".",
+        ",",
+        "?",
+        ":",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "!",
+        "<",
+        "<=",
+        "==",
+        "!=",
+        "&&",
+        "||",
+        "in",
+        "true",
+        "null",
+        "has",
+        "max",
+        "size",
+        "exists",
+        "x",
+        "filter",
+        "`a`",
+        "//",
+        "\n",
+        " ",
+        "[score].exists(x, x",
+        ".map(x,",
+        "abs(",
+        "b'a'",
+        "é",
+        "if",
+        "@",
+        "1e",
+        "9999999999999999999",
     ]);
     prop_oneof![
         any::<String>(),

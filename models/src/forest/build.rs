@@ -20,6 +20,13 @@ pub(crate) enum RawChild {
     Leaf(usize),
 }
 
+/// A link still to be followed, and the new split (and its left side or not) that is told where it led.
+struct Open {
+    link: RawChild,
+    depth: usize,
+    parent: Option<(usize, bool)>,
+}
+
 /// Checks that the links form a tree, drops what the root does not reach, and renumbers: splits depth first, leaves from
 /// left to right. `columns` bounds every column index. Cost: linear.
 pub(crate) fn build_tree(
@@ -35,9 +42,8 @@ pub(crate) fn build_tree(
     let mut tree = Tree { nodes: Vec::new(), leaves: Vec::new(), categories, depth: 0 };
     let mut node_seen = vec![false; nodes.len()];
     let mut leaf_seen = vec![false; leaves.len()];
-    // (link, depth, parent and side to be told the new number)
-    let mut open: Vec<(RawChild, usize, Option<(usize, bool)>)> = vec![(root, 0, None)];
-    while let Some((link, depth, parent)) = open.pop() {
+    let mut open = vec![Open { link: root, depth: 0, parent: None }];
+    while let Some(Open { link, depth, parent }) = open.pop() {
         if depth > DEPTH_MAX {
             return Err(ForestError::TooLarge {
                 what: "depth of a tree",
@@ -82,8 +88,8 @@ pub(crate) fn build_tree(
                     right: Child::Leaf(0),
                     cover: node.cover,
                 });
-                open.push((node.right, depth + 1, Some((at, false))));
-                open.push((node.left, depth + 1, Some((at, true))));
+                open.push(Open { link: node.right, depth: depth + 1, parent: Some((at, false)) });
+                open.push(Open { link: node.left, depth: depth + 1, parent: Some((at, true)) });
                 Child::Node(at as u32)
             }
         };

@@ -147,8 +147,8 @@ fn objective(name: &str, base_score: Option<&str>) -> Result<(Link, f32), Forest
     let log = || if base > 0.0 { Ok(base.ln()) } else { Err(malformed("must be above 0")) };
     match name {
         "binary:logistic" | "reg:logistic" => Ok((Link::LogisticF32, logit()?)),
-        "binary:logitraw" => Ok((Link::Identity, logit()?)),
-        "reg:squarederror" | "reg:absoluteerror" | "reg:pseudohubererror" => {
+        // XGBoost 3.2 takes logitraw's base as a margin already.
+        "binary:logitraw" | "reg:squarederror" | "reg:absoluteerror" | "reg:pseudohubererror" => {
             Ok((Link::Identity, base))
         }
         "count:poisson" | "reg:gamma" | "reg:tweedie" => Ok((Link::ExpF32, log()?)),

@@ -26,9 +26,17 @@ impl Tree {
         self.left.len() - 1
     }
 
-    fn split(&mut self, node: usize, column: usize, threshold: f32, default_left: bool, children: (usize, usize)) {
+    fn split(
+        &mut self,
+        node: usize,
+        column: usize,
+        threshold: f32,
+        default_left: bool,
+        children: (usize, usize),
+    ) {
         (self.left[node], self.right[node]) = (children.0 as i32, children.1 as i32);
-        (self.column[node], self.value[node], self.default_left[node]) = (column as u32, threshold, default_left);
+        (self.column[node], self.value[node], self.default_left[node]) =
+            (column as u32, threshold, default_left);
     }
 
     /// Multiplies the leaves.
@@ -44,7 +52,8 @@ impl Tree {
 /// How rare so high a value is: the surplus of -ln(share of rows at least as high) over -ln(`tail_share`), as a staircase of at most
 /// 16 steps. A missing value is common. `None` when no value is rarer than `tail_share`.
 pub(super) fn tail(packed: &[f32], width: usize, column: usize, tail_share: f64) -> Option<Tree> {
-    let mut values: Vec<f32> = packed.iter().skip(column).step_by(width).copied().filter(|v| !v.is_nan()).collect();
+    let mut values: Vec<f32> =
+        packed.iter().skip(column).step_by(width).copied().filter(|v| !v.is_nan()).collect();
     let all = packed.len() / width;
     values.sort_unstable_by(f32::total_cmp);
     // Thresholds at shares tail_share, tail_share / 2, tail_share / 4, ...; ties move a threshold up to the next value.
@@ -75,7 +84,12 @@ pub(super) fn tail(packed: &[f32], width: usize, column: usize, tail_share: f64)
 }
 
 /// A balanced tree over rising thresholds: `leaves[i]` below `steps[i]`, the last one above all. Returns its root.
-fn balanced(tree: &mut Tree, column: usize, steps: &[(f32, usize)], leaves: &[(f32, usize)]) -> usize {
+fn balanced(
+    tree: &mut Tree,
+    column: usize,
+    steps: &[(f32, usize)],
+    leaves: &[(f32, usize)],
+) -> usize {
     let cover = leaves.iter().map(|l| l.1).sum();
     let node = tree.push(leaves[0].0, cover);
     if !steps.is_empty() {
@@ -120,7 +134,8 @@ fn part(
     usual: f64,
     chance: &mut Chance,
 ) -> usize {
-    let node = tree.push((-(depth as f64 + path_length(rows.len())) / usual.max(1.0)) as f32, rows.len());
+    let node =
+        tree.push((-(depth as f64 + path_length(rows.len())) / usual.max(1.0)) as f32, rows.len());
     if depth >= depth_max || rows.len() < 2 {
         return node;
     }
@@ -143,7 +158,8 @@ fn part(
         let cut = (f64::from(low) + chance.unit() * (f64::from(high) - f64::from(low))) as f32;
         let cut = if cut > low { cut } else { low.next_up() };
         // Missing values go with the larger part, so that absence alone isolates nobody.
-        let below = rows.iter().filter(|row| value(**row).is_finite() && value(**row) < cut).count();
+        let below =
+            rows.iter().filter(|row| value(**row).is_finite() && value(**row) < cut).count();
         let default_left = below * 2 >= rows.len() - missing;
         let goes_left = |row: &usize| {
             let v = value(*row);

@@ -6,14 +6,25 @@ use crate::metrics::Ranking;
 /// Twelve long-tailed counts and three absent-or-small rates; 1 % of the rows burst in three related columns.
 fn planted(rows: usize, seed: u64) -> (Table, Vec<bool>) {
     let mut chance = Chance::new(seed, 2);
-    let mut table = Table { columns: (0..15).map(|c| format!("count.{c}")).collect(), categorical: vec![false; 15], ..Table::default() };
+    let mut table = Table {
+        columns: (0..15).map(|c| format!("count.{c}")).collect(),
+        categorical: vec![false; 15],
+        ..Table::default()
+    };
     let mut bad = Vec::new();
     for row in 0..rows {
         let burst = chance.unit() < 0.01;
         for column in 0..15 {
             let tail = -chance.unit().max(1e-9).ln();
-            let value = if column >= 12 && chance.unit() < 0.3 { f64::NAN } else { (tail * tail * 3.0).floor() };
-            table.rows.push((if burst && column < 3 { value + 15.0 + 20.0 * chance.unit() } else { value }) as f32);
+            let value = if column >= 12 && chance.unit() < 0.3 {
+                f64::NAN
+            } else {
+                (tail * tail * 3.0).floor()
+            };
+            table.rows.push(
+                (if burst && column < 3 { value + 15.0 + 20.0 * chance.unit() } else { value })
+                    as f32,
+            );
         }
         table.ts_ms.push(row as i64 * 1000);
         table.account.push(row as u32 / 4);
@@ -34,20 +45,28 @@ fn scores(made: &Labelfree, table: &Table) -> Vec<f64> {
 #[test]
 fn bursts_rank_first_and_budgets_hold() {
     let (table, bad) = planted(8000, 1);
-    let options = LabelfreeOptions { feature_set_hash: "h".to_owned(), ..LabelfreeOptions::default() };
+    let options =
+        LabelfreeOptions { feature_set_hash: "h".to_owned(), ..LabelfreeOptions::default() };
     let made = labelfree(&table, &options).unwrap();
     let (later, later_bad) = planted(8000, 99);
     for (rows, truth) in [(&table, &bad), (&later, &later_bad)] {
         let found = scores(&made, rows);
         let ranking = Ranking::new(&found, truth);
-        assert!(ranking.auc() > 0.97 && ranking.average_precision() > 0.5, "{} {}", ranking.auc(), ranking.average_precision());
+        assert!(
+            ranking.auc() > 0.97 && ranking.average_precision() > 0.5,
+            "{} {}",
+            ranking.auc(),
+            ranking.average_precision()
+        );
         let review = made.bundle.manifest().thresholds["review"];
         let flagged = found.iter().filter(|s| **s >= review).count();
         assert!((15..=75).contains(&flagged), "{flagged}");
     }
     // Either view alone is worse than nothing to lean on, but must work.
     for (isolation_trees, tail_share) in [(150, 0.0), (0, 0.05)] {
-        let one = labelfree(&table, &LabelfreeOptions { isolation_trees, tail_share, ..options.clone() }).unwrap();
+        let one =
+            labelfree(&table, &LabelfreeOptions { isolation_trees, tail_share, ..options.clone() })
+                .unwrap();
         let auc = Ranking::new(&scores(&one, &later), &later_bad).auc();
         assert!(auc > 0.9, "{isolation_trees} {tail_share} {auc}");
     }
@@ -56,7 +75,8 @@ fn bursts_rank_first_and_budgets_hold() {
 #[test]
 fn the_same_rows_give_the_same_bytes_and_reasons_can_be_given() {
     let (table, bad) = planted(1000, 5);
-    let options = LabelfreeOptions { feature_set_hash: "h".to_owned(), ..LabelfreeOptions::default() };
+    let options =
+        LabelfreeOptions { feature_set_hash: "h".to_owned(), ..LabelfreeOptions::default() };
     let made = labelfree(&table, &options).unwrap();
     assert_eq!(made.bundle.to_files(), labelfree(&table, &options).unwrap().bundle.to_files());
     assert_eq!(Bundle::parse(&made.bundle.to_files()).unwrap(), made.bundle);
@@ -70,7 +90,13 @@ fn the_same_rows_give_the_same_bytes_and_reasons_can_be_given() {
 fn rows_that_cannot_be_told_apart_are_refused() {
     let (mut table, _) = planted(200, 1);
     table.rows.fill(3.0);
-    assert!(matches!(labelfree(&table, &LabelfreeOptions::default()), Err(TrainError::NothingVaries { .. })));
+    assert!(matches!(
+        labelfree(&table, &LabelfreeOptions::default()),
+        Err(TrainError::NothingVaries { .. })
+    ));
     let (table, _) = planted(50, 1);
-    assert!(matches!(labelfree(&table, &LabelfreeOptions::default()), Err(TrainError::TooFewRows { .. })));
+    assert!(matches!(
+        labelfree(&table, &LabelfreeOptions::default()),
+        Err(TrainError::TooFewRows { .. })
+    ));
 }

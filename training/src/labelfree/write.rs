@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 /// The model file. The same trees give the same bytes.
 pub(super) fn xgboost_json(trees: &[Tree], columns: &[String]) -> Result<Vec<u8>, TrainError> {
-    let trees_json: Vec<Value> = trees.iter().enumerate().map(|(id, tree)| one(id, tree, columns.len())).collect();
+    let trees_json: Vec<Value> =
+        trees.iter().enumerate().map(|(id, tree)| one(id, tree, columns.len())).collect();
     let document = json!({
         "version": [3, 0, 0],
         "learner": {
@@ -46,7 +47,8 @@ fn one(id: usize, tree: &Tree, columns: usize) -> Value {
         }
     }
     // What a split would answer as a leaf is not used by any reader.
-    let weights: Vec<f32> = tree.value.iter().zip(&tree.left).map(|(v, l)| if *l == -1 { *v } else { 0.0 }).collect();
+    let weights: Vec<f32> =
+        tree.value.iter().zip(&tree.left).map(|(v, l)| if *l == -1 { *v } else { 0.0 }).collect();
     json!({
         "id": id,
         "base_weights": weights,

@@ -10,7 +10,9 @@ fn pairs() -> impl Strategy<Value = (Vec<f64>, Vec<bool>)> {
 }
 
 fn counts(scores: &[f64], labels: &[bool], threshold: f64) -> (f64, f64) {
-    let flagged = |bad: bool| scores.iter().zip(labels).filter(|(s, l)| **s >= threshold && **l == bad).count() as f64;
+    let flagged = |bad: bool| {
+        scores.iter().zip(labels).filter(|(s, l)| **s >= threshold && **l == bad).count() as f64
+    };
     (flagged(true), flagged(false))
 }
 

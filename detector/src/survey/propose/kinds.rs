@@ -10,6 +10,9 @@ use features::config::KindConfig;
 /// Kinds that are declared, at most (one less than the features crate allows).
 const KINDS_MAX: usize = 30;
 
+/// Kinds whose keys are read as accounts, at most.
+const ACCOUNT_KINDS_MAX: usize = 2;
+
 /// Words that say that a key is an account.
 const ACCOUNT_WORDS: [&str; 24] = [
     "account", "user", "peer", "friend", "member", "seller", "buyer", "sender", "recipient", "receiver",
@@ -37,7 +40,16 @@ pub fn propose(report: &Report, time: &Time, notes: &mut Vec<String>) -> Vec<Kin
         } else if kinds.len() == KINDS_MAX {
             beyond.push(format!("`{}`", seen.name));
         } else {
-            kinds.push(kind(seen, report, time, notes));
+            // Every one of them brings two profiles of another account into the vector.
+            let room = kinds.iter().filter(|kind: &&Kind| kind.config.is_account).count() < ACCOUNT_KINDS_MAX;
+            let is_account = is_account(seen, report.accounts.distinct);
+            if is_account && !room {
+                notes.push(format!(
+                    "The keys of `{}` are accounts, but only {ACCOUNT_KINDS_MAX} such kinds are read that way; it is kept as a thing that accounts share.",
+                    seen.name
+                ));
+            }
+            kinds.push(kind(seen, is_account && room, report, time, notes));
         }
     }
     if !beyond.is_empty() || report.kinds_beyond > 0 {
@@ -63,7 +75,7 @@ fn useless(seen: &KeysReport, events: u64) -> Option<String> {
     None
 }
 
-fn kind(seen: &KeysReport, report: &Report, time: &Time, notes: &mut Vec<String>) -> Kind {
+fn kind(seen: &KeysReport, is_account: bool, report: &Report, time: &Time, notes: &mut Vec<String>) -> Kind {
     let mut config = KindConfig::default();
     let [accounts_half, accounts_most, accounts_nearly_all, accounts_max] = seen.accounts_per_key;
     let account_ttl_ms = features::duration::parse_ms(&time.config.account_ttl).unwrap_or(0).unsigned_abs();
@@ -74,7 +86,7 @@ fn kind(seen: &KeysReport, report: &Report, time: &Time, notes: &mut Vec<String>
         seen.distinct,
     );
     let why;
-    if is_account(seen) {
+    if is_account {
         config.is_account = true;
         config.weight = 0.5;
         config.ttl = text(account_ttl_ms.max(D));
@@ -111,14 +123,17 @@ fn kind(seen: &KeysReport, report: &Report, time: &Time, notes: &mut Vec<String>
 
 /// Whether the keys of a kind are accounts. Small numbers may be equal by accident, and need more: a
 /// name that says so, or pairs that meet both ways.
-fn is_account(seen: &KeysReport) -> bool {
+fn is_account(seen: &KeysReport, accounts: u64) -> bool {
     if seen.account_overlap < 0.3 || seen.distinct < 3 {
         return false;
     }
     let name = seen.name.to_ascii_lowercase();
     let named = ACCOUNT_WORDS.iter().any(|word| name.contains(word));
     let says_who_acts = seen.self_share > 0.5;
-    !says_who_acts && (!seen.dense_numbers || named || seen.pairs.mutual_share >= 0.05)
+    // Of pairs drawn at random, so many meet both ways by accident.
+    let accident = seen.pairs.distinct as f64 / (seen.distinct as f64 * accounts.max(1) as f64 / 2.0);
+    let mutual = seen.pairs.mutual_share >= 0.05 + 3.0 * accident;
+    !says_who_acts && (!seen.dense_numbers || named || mutual)
 }
 
 /// Why a kind binds its accounts to one another: few accounts per key, few keys per account, and no

@@ -103,7 +103,8 @@ pub fn propose(report: &Report, notes: &mut Vec<String>) -> Time {
     Time { config, half_lives_ms, rhythm, hours, sessions, windows_ms: windows(&half_lives_ms) }
 }
 
-/// Four half-lives in equal ratios, from a few of an account's pauses to a sixth of the stream.
+/// Four half-lives in equal ratios, from a few of an account's pauses to a sixth of the stream, and at
+/// least sixty apart: bursts and habits are told apart however slow accounts are.
 fn half_lives(report: &Report, notes: &mut Vec<String>) -> [u64; 4] {
     let span_ms = report.clock.span_ms;
     if report.events < EVENTS_MIN || span_ms < 1000 {
@@ -119,7 +120,7 @@ fn half_lives(report: &Report, notes: &mut Vec<String>) -> [u64; 4] {
     };
     let longest_ms = (span_ms / 6).clamp(500, 120 * D);
     let shortest_ms =
-        pause_ms.saturating_mul(4).clamp((longest_ms / 6000).max(1), (longest_ms / 20).max(1));
+        pause_ms.saturating_mul(4).clamp((longest_ms / 6000).max(1), (longest_ms / 60).max(1));
     let ratio = (longest_ms as f64 / shortest_ms as f64).cbrt();
     let mut chosen = [shortest_ms as f64, 0.0, 0.0, longest_ms as f64];
     chosen[1] = chosen[0] * ratio;

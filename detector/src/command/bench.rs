@@ -1,0 +1,372 @@
+//! `detector bench`: CPU time per event and stage, and bytes per account, on a fixed workload.
+
+use super::Failure;
+use super::progress::{Progress, cpu_time, grouped, megabytes, memory_now_bytes};
+use super::run::say;
+use engine::effects::{Effects, SourceRef};
+use engine::wire::write_score;
+use engine::{Engine, Input, Options, Wanted};
+use models::bundle::{Bundle, ForestFile, ForestFormat, Kind, Manifest};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// CPU time per event and stage, and bytes per account, on a fixed workload.
+///
+/// Accounts are drawn by Zipf 1.0 and name three entities per event; before that, every account gets five links
+/// over three entities of its own or shared. One thread; times are process CPU time.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  detector bench\n  detector bench --accounts 100000 --events 500000 --json")]
+pub struct Args {
+    /// Accounts.
+    #[arg(long, default_value_t = 1_000_000)]
+    accounts: u32,
+    /// Measured events, after every account was filled.
+    #[arg(long, default_value_t = 1_000_000)]
+    events: u64,
+    /// Trees of the forest.
+    #[arg(long, default_value_t = 300)]
+    trees: u32,
+    /// Leaves of each tree.
+    #[arg(long, default_value_t = 31)]
+    leaves: u32,
+    /// Events that are read, scored and written together.
+    #[arg(long, default_value_t = 512)]
+    batch: usize,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// CPU microseconds per event.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+struct Stages {
+    decode: f64,
+    state: f64,
+    score_and_decide: f64,
+    encode: f64,
+    whole_line: f64,
+}
+
+pub fn run(args: Args) -> Result<(), Failure> {
+    if args.accounts < 1_000 || args.events < 1_000 || args.leaves < 2 || args.trees < 1 || args.batch < 1 {
+        return Err(Failure::misused("bench needs at least 1000 accounts and events, 1 tree, 2 leaves, 1 event a batch"));
+    }
+    let config = crate::config::parse(crate::shipped::BENCH_CONFIG, &BTreeMap::new())
+        .map_err(|p| Failure::failed(p.join("\n  ")))?;
+    let bare = Engine::new(config.clone(), None, Options::default()).map_err(|p| Failure::failed(p.join("\n  ")))?;
+    let bundle = random_bundle(&bare, args.trees, args.leaves)?;
+    drop(bare);
+    let mut engine =
+        Engine::new(config, Some(&bundle), Options::default()).map_err(|p| Failure::failed(p.join("\n  ")))?;
+    let decoder = engine.decoder();
+    let finisher = engine.finisher();
+    let mut workload = Workload::new(args.accounts);
+
+    // Fill: two events an account, five links over three entities of its own or shared.
+    let before = memory_now_bytes().unwrap_or(0);
+    let progress = Progress::count("fill", u64::from(args.accounts) * 2);
+    engine.want(Wanted { state_only: true, ..Wanted::default() });
+    let mut effects = Effects::default();
+    let mut message = Vec::new();
+    for n in 0..u64::from(args.accounts) * 2 {
+        message.clear();
+        workload.fill(n, &mut message);
+        let event = decoder.event(&message, Default::default).map_err(|r| Failure::failed(r.detail))?;
+        engine.step([Input::Event(event, SourceRef::default())], &mut effects);
+        if n % 10_000 == 0 {
+            progress.set(n);
+            effects.clear();
+        }
+    }
+    progress.finish();
+    let size = engine.size();
+    let resident = memory_now_bytes().unwrap_or(0).saturating_sub(before);
+
+    // Half of the measured events only move the state, half go through the whole line; in turns, so that
+    // whatever else the machine does meets both alike.
+    let progress = Progress::count("measure", args.events);
+    let mut spent = [Duration::ZERO; 4];
+    let mut counted = [0u64; 2];
+    let mut out = Vec::new();
+    let mut messages: Vec<Vec<u8>> = vec![Vec::new(); args.batch];
+    let mut done = 0;
+    let mut actions = 0u64;
+    let mut turn = 0;
+    while done < args.events {
+        for message in &mut messages {
+            message.clear();
+            workload.event(message);
+        }
+        let whole = turn % 2 == 1;
+        turn += 1;
+        let clock = Clock::start();
+        let mut inputs = Vec::with_capacity(args.batch);
+        for message in &messages {
+            let event = decoder.event(message, Default::default).map_err(|r| Failure::failed(r.detail))?;
+            inputs.push(Input::Event(event, SourceRef::default()));
+        }
+        spent[0] += clock.lap();
+        let clock = Clock::start();
+        engine.want(Wanted { state_only: !whole, scores: whole, rows: false });
+        effects.clear();
+        engine.step(inputs, &mut effects);
+        spent[if whole { 2 } else { 1 }] += clock.lap();
+        counted[usize::from(whole)] += args.batch as u64;
+        if whole {
+            let clock = Clock::start();
+            out.clear();
+            for s in &effects.scores {
+                write_score(&mut out, &s.event_id, &s.account, s.ts_ms, s.score);
+            }
+            for draft in effects.actions.drain(..) {
+                actions += 1;
+                // Attributions run behind the line; what is measured here is what every action costs beside them.
+                finisher.outline(draft).write(&mut out);
+            }
+            spent[3] += clock.lap();
+        }
+        done += args.batch as u64;
+        progress.set(done);
+    }
+    progress.finish();
+    let per = |time: Duration, events: u64| time.as_secs_f64() * 1e6 / events.max(1) as f64;
+    let state = per(spent[1], counted[0]);
+    let step = per(spent[2], counted[1]);
+    let mut stages = Stages {
+        decode: per(spent[0], counted[0] + counted[1]),
+        state,
+        score_and_decide: (step - state).max(0.0),
+        encode: per(spent[3], counted[1]),
+        whole_line: 0.0,
+    };
+    stages.whole_line = stages.decode + step + stages.encode;
+    let bytes = size.bytes as f64 / size.accounts.max(1) as f64;
+    let share = actions as f64 / counted[1].max(1) as f64;
+    show(&args, &engine, stages, size, bytes, resident, share);
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the figures are the command's output")]
+fn show(
+    args: &Args,
+    engine: &Engine,
+    stages: Stages,
+    size: engine::Size,
+    bytes_per_account: f64,
+    resident: u64,
+    action_share: f64,
+) {
+    if args.json {
+        let value = serde_json::json!({
+            "accounts": size.accounts, "entities": size.entities, "links": size.links, "events": args.events,
+            "features": engine.columns().len(), "trees": args.trees, "leaves": args.leaves,
+            "cpu_us_per_event": stages, "bytes_per_account": bytes_per_account,
+            "resident_bytes_per_account": resident as f64 / size.accounts.max(1) as f64,
+            "action_share": action_share,
+        });
+        println!("{value}");
+        return;
+    }
+    println!(
+        "{} accounts, {} entities, {} links; {} features; forest of {} trees with {} leaves; batches of {}",
+        grouped(size.accounts),
+        grouped(size.entities),
+        grouped(size.links),
+        engine.columns().len(),
+        args.trees,
+        args.leaves,
+        args.batch
+    );
+    println!("\nCPU time per event, us");
+    for (name, value) in [
+        ("decode", stages.decode),
+        ("state and features", stages.state),
+        ("score and decide", stages.score_and_decide),
+        ("encode", stages.encode),
+        ("whole line", stages.whole_line),
+    ] {
+        println!("  {name:<20} {value:>7.2}");
+    }
+    println!("\nmemory: {bytes_per_account:.0} bytes per account ({} in all; {} resident)", megabytes(size.bytes), megabytes(resident));
+    println!("{:.2} % of the scored events led to an action", action_share * 100.0);
+    say("the budget: whole line 8 us (goal 4), 2500 bytes per account (goal 1200)");
+}
+
+/// Process CPU time, as fine as the system tells.
+struct Clock {
+    at: Duration,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self { at: now() }
+    }
+
+    fn lap(&self) -> Duration {
+        now().saturating_sub(self.at)
+    }
+}
+
+/// CPU time of this thread, which does all of the work; from `/proc`, in nanoseconds.
+fn now() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = text.and_then(|t| t.split_whitespace().next()?.parse().ok());
+    nanos.map(Duration::from_nanos).or_else(cpu_time).unwrap_or_default()
+}
+
+/// Draws the workload: the same numbers every time.
+struct Workload {
+    accounts: u32,
+    state: u64,
+    serial: u64,
+    ts_ms: i64,
+    /// Cumulative weights of Zipf 1.0 over accounts.
+    cumulative: Vec<f64>,
+}
+
+impl Workload {
+    fn new(accounts: u32) -> Self {
+        let mut sum = 0.0;
+        let cumulative = (1..=accounts)
+            .map(|rank| {
+                sum += 1.0 / f64::from(rank);
+                sum
+            })
+            .collect();
+        Self { accounts, state: 0x9E37_79B9_7F4A_7C15, serial: 0, ts_ms: 1_767_225_600_000, cumulative }
+    }
+
+    /// xorshift64*.
+    fn draw(&mut self) -> u64 {
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        self.state.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    fn unit(&mut self) -> f64 {
+        (self.draw() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    fn fill(&mut self, n: u64, out: &mut Vec<u8>) {
+        let account = (n / 2) as u32;
+        let second = n % 2;
+        // Links: device, address, card; then a second address and a second card.
+        let address = if second == 0 { account / 4 } else { self.accounts / 4 + account / 3 };
+        let card = if second == 0 { account } else { self.accounts + account / 2 };
+        self.write(account, account, address, card, out);
+    }
+
+    fn event(&mut self, out: &mut Vec<u8>) {
+        let total = self.cumulative[self.cumulative.len() - 1];
+        let at = self.unit() * total;
+        let rank = self.cumulative.partition_point(|c| *c < at).min(self.cumulative.len() - 1) as u32;
+        // Ranks are spread over the ids, so that busy accounts do not lie side by side.
+        let account = (u64::from(rank) * 2_654_435_761 % u64::from(self.accounts)) as u32;
+        let second = self.draw().is_multiple_of(2);
+        let address = if second { self.accounts / 4 + account / 3 } else { account / 4 };
+        let card = if second { self.accounts + account / 2 } else { account };
+        self.write(account, account, address, card, out);
+    }
+
+    fn write(&mut self, account: u32, device: u32, address: u32, card: u32, out: &mut Vec<u8>) {
+        use std::io::Write;
+        self.serial += 1;
+        self.ts_ms += (self.draw() % 20) as i64;
+        let kinds = ["message", "payment", "login", "view", "follow", "listing"];
+        let kind = kinds[(self.draw() % 6) as usize];
+        let amount = (self.unit() * 20_000.0).floor() / 100.0;
+        let length = self.draw() % 300;
+        let target = (self.unit() * f64::from(self.accounts)) as u32;
+        let _ = write!(
+            out,
+            "{{\"event_id\":\"e-{}\",\"ts\":{},\"type\":\"{kind}\",\"account\":\"u{account}\",\
+             \"entities\":{{\"device\":\"dev-{device:08x}\",\"ip\":\"10.{}.{}.{}\",\"card\":\"card-{card:08x}\"}},\
+             \"attributes\":{{\"amount\":{amount},\"text_length\":{length},\"has_url\":{},\"country\":\"{}\",\
+             \"client\":\"web-7.{}\",\"session\":\"s-{:016x}\"}},\"note\":\"{}\"}}",
+            self.serial,
+            self.ts_ms,
+            address >> 16,
+            address >> 8 & 255,
+            address & 255,
+            length % 7 == 0,
+            ["NL", "DE", "FR", "US", "BR"][(account % 5) as usize],
+            length % 9,
+            u64::from(target) * 7_919,
+            "x".repeat((length % 40) as usize),
+        );
+    }
+}
+
+/// A forest of random splits over the engine's columns: what scoring costs does not depend on what was learnt.
+fn random_bundle(engine: &Engine, trees: u32, leaves: u32) -> Result<Bundle, Failure> {
+    let columns: Vec<String> = engine.columns().to_vec();
+    let mut workload = Workload::new(16);
+    let mut forest = Vec::new();
+    for id in 0..trees {
+        forest.push(random_tree(id, leaves as usize, columns.len(), &mut workload));
+    }
+    let types: Vec<&str> = vec!["float"; columns.len()];
+    let model = serde_json::json!({
+        "learner": {
+            "attributes": {}, "feature_names": columns, "feature_types": types,
+            "gradient_booster": {
+                "model": {
+                    "gbtree_model_param": {"num_parallel_tree": "1", "num_trees": trees.to_string()},
+                    "iteration_indptr": (0..=trees).collect::<Vec<_>>(),
+                    "tree_info": vec![0; trees as usize], "trees": forest,
+                },
+                "name": "gbtree",
+            },
+            "learner_model_param": {"base_score": "1E-2", "boost_from_average": "1", "num_class": "0",
+                "num_feature": columns.len().to_string(), "num_target": "1"},
+            "objective": {"name": "binary:logistic", "reg_loss_param": {"scale_pos_weight": "1"}},
+        },
+        "version": [3, 0, 0],
+    });
+    let mut manifest = Manifest::new("bench", "1", Kind::Forest, &engine.versions().features);
+    manifest.features = columns;
+    manifest.forest = Some(ForestFile { file: "forest.json".into(), format: ForestFormat::XgboostJson });
+    let files = [("forest.json".to_string(), serde_json::to_vec(&model)?)].into();
+    Bundle::new(manifest, files).map_err(Failure::from)
+}
+
+fn random_tree(id: u32, leaves: usize, columns: usize, draw: &mut Workload) -> serde_json::Value {
+    // Leaf-wise growth: a random leaf is split until there are enough.
+    let mut left = vec![-1i64];
+    let mut right = vec![-1i64];
+    let mut parents = vec![2_147_483_647i64];
+    let mut open = vec![0usize];
+    while open.len() < leaves {
+        let at = (draw.draw() % open.len() as u64) as usize;
+        let node = open.swap_remove(at);
+        for side in [&mut left, &mut right] {
+            side[node] = parents.len() as i64;
+            parents.push(node as i64);
+            open.push(parents.len() - 1);
+        }
+        let nodes = parents.len();
+        left.resize(nodes, -1);
+        right.resize(nodes, -1);
+    }
+    let nodes = parents.len();
+    let mut indices = vec![0u64; nodes];
+    let mut conditions = vec![0.0f64; nodes];
+    let mut defaults = vec![0u8; nodes];
+    for node in 0..nodes {
+        if left[node] < 0 {
+            conditions[node] = (draw.unit() - 0.5) * 0.2;
+        } else {
+            indices[node] = draw.draw() % columns as u64;
+            conditions[node] = (draw.unit() * 6.0).exp() - 1.0;
+            defaults[node] = (draw.draw() % 2) as u8;
+        }
+    }
+    serde_json::json!({
+        "base_weights": vec![0.0; nodes], "categories": [], "categories_nodes": [], "categories_segments": [],
+        "categories_sizes": [], "default_left": defaults, "id": id, "left_children": left, "loss_changes": vec![0.0; nodes],
+        "parents": parents, "right_children": right, "split_conditions": conditions, "split_indices": indices,
+        "split_type": vec![0; nodes], "sum_hessian": vec![1.0; nodes],
+        "tree_param": {"num_deleted": "0", "num_feature": columns.to_string(), "num_nodes": nodes.to_string(), "size_leaf_vector": "1"},
+    })
+}

@@ -1,0 +1,26 @@
+//! What ships inside the binary: the configuration and the model of the simulator's platform.
+
+use models::bundle::{Bundle, BundleError};
+use std::collections::BTreeMap;
+
+/// The configuration of the simulator's platform.
+pub const CONFIG: &str = include_str!("../shipped/detector.toml");
+
+/// The configuration of the benchmark's workload.
+pub const BENCH_CONFIG: &str = include_str!("../shipped/bench.toml");
+
+/// Files of the model that was trained on the simulator's stream (`scripts/shipped-model` makes it anew).
+const MODEL: &[(&str, &[u8])] = &[];
+
+/// The model of the simulator's platform.
+///
+/// # Errors
+/// Never, for what a build that passed its tests ships.
+pub fn bundle() -> Result<Option<Bundle>, BundleError> {
+    if MODEL.is_empty() {
+        return Ok(None);
+    }
+    let files: BTreeMap<String, Vec<u8>> =
+        MODEL.iter().map(|(name, bytes)| (name.to_string(), bytes.to_vec())).collect();
+    Bundle::parse(&files).map(Some)
+}

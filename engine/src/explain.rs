@@ -1,0 +1,256 @@
+//! What is known of an account now, and why it scores as it does.
+
+use crate::step::{ACCOUNT_DOMAIN, Engine};
+use crate::wire::{ReasonV1, hex};
+use features::event::TypeId;
+use features::hits::CounterHits;
+use features::layout::Role;
+use features::profile::Observation;
+use features::vector::Source;
+use graph::Node;
+use serde::Serialize;
+use std::fmt;
+
+/// Nodes of the graph that an explanation looks at.
+const NODES_MAX: usize = 2_000;
+/// Links that are listed.
+const LINKS_MAX: usize = 50;
+/// Reasons that are listed.
+const REASONS: usize = 10;
+
+/// Everything about an account, for people and programs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// The account.
+    pub account: String,
+    /// As of this moment: the newest event time of the state, epoch milliseconds.
+    pub as_of_ms: i64,
+    /// `bad`, `good` or `unknown`, by its newest label.
+    pub label: &'static str,
+    /// Its score now, without a new event, 0 to 1.
+    pub score: f64,
+    /// Suspicion through its links, 0 to 1.
+    pub suspicion: f64,
+    /// The last action that was really taken.
+    pub last_action: Option<LastActionV1>,
+    /// What moves its score up, strongest first.
+    pub reasons: Vec<ReasonV1>,
+    /// Its most recent links.
+    pub links: Vec<LinkV1>,
+    /// Links in all.
+    pub links_total: u64,
+    /// The accounts bound to it by shared things.
+    pub ring: Option<RingV1>,
+    /// The way to the nearest account that is known bad.
+    pub path_to_bad: Vec<String>,
+    /// Columns of its profile, by name; absent ones left out.
+    pub profile: Vec<(String, f32)>,
+}
+
+/// The last action against an account.
+#[derive(Clone, Debug, Serialize)]
+pub struct LastActionV1 {
+    /// What was done.
+    pub action: &'static str,
+    /// When, epoch milliseconds.
+    pub at: i64,
+    /// Its id.
+    pub action_id: String,
+}
+
+/// One link.
+#[derive(Clone, Debug, Serialize)]
+pub struct LinkV1 {
+    /// Kind of thing.
+    pub kind: String,
+    /// Its key; a pseudonym if a privacy key is set.
+    pub key: String,
+    /// How often it was used.
+    pub count: u32,
+    /// Accounts that use it.
+    pub accounts: u32,
+    /// Of these, known bad.
+    pub known_bad: u32,
+    /// First and last use, epoch milliseconds.
+    pub seen: [i64; 2],
+}
+
+/// A ring.
+#[derive(Clone, Debug, Serialize)]
+pub struct RingV1 {
+    /// Its id.
+    pub id: String,
+    /// Accounts in it.
+    pub size: u32,
+    /// Of these, known bad.
+    pub known_bad: u32,
+    /// The things and accounts without which it falls apart.
+    pub held_together_by: Vec<String>,
+}
+
+impl Engine {
+    /// Everything about an account; `None` if it is not known. Costs up to milliseconds.
+    pub fn explain(&self, account: &str) -> Option<Explanation> {
+        let id = self.accounts.keys.find(self.hasher.hash(ACCOUNT_DOMAIN, account))?;
+        let now_ms = self.watermark_ms;
+        let row = self.row_now(id);
+        let scores = self.deciding.scorer.score(&row);
+        let state = self.deciding.states.get(&self.accounts.keys.hash_of(id));
+        let mut links: Vec<_> = self.graph.links(id).collect();
+        links.sort_by_key(|l| std::cmp::Reverse((l.last_ms, l.node)));
+        let links_total = links.len() as u64;
+        let links = links
+            .iter()
+            .take(LINKS_MAX)
+            .map(|l| {
+                let entity = self.graph.entity(l.node);
+                LinkV1 {
+                    kind: self.kind_name(l.node).to_string(),
+                    key: self.node_key(l.node).to_string(),
+                    count: l.count,
+                    accounts: entity.map_or(1, |e| e.degree),
+                    known_bad: entity.map_or(0, |e| e.bad),
+                    seen: [l.first_ms, l.last_ms],
+                }
+            })
+            .collect();
+        let ring = self.graph.component(id, now_ms).filter(|c| c.size > 1).map(|c| RingV1 {
+            id: hex(&c.ring_id.to_be_bytes()),
+            size: c.size,
+            known_bad: c.bad,
+            held_together_by: self
+                .graph
+                .ring(id, NODES_MAX)
+                .map(|r| r.holders().into_iter().take(LINKS_MAX).map(|n| self.node_name(n)).collect())
+                .unwrap_or_default(),
+        });
+        let path = self.graph.path_to_bad(id, NODES_MAX);
+        Some(Explanation {
+            account: account.to_string(),
+            as_of_ms: now_ms,
+            label: match self.accounts.standing[id as usize].verdict {
+                0 => "unknown",
+                1 => "good",
+                _ => "bad",
+            },
+            score: f64::from(scores.score),
+            suspicion: self.graph.account(id).map_or(0.0, |a| f64::from(a.suspicion) / 255.0),
+            last_action: state.and_then(|s| s.last()).map(|last| LastActionV1 {
+                action: last.action.as_str(),
+                at: last.at_ms,
+                action_id: hex(&last.action_id),
+            }),
+            reasons: self.finisher().reasons(&row, REASONS),
+            links,
+            links_total,
+            ring,
+            path_to_bad: path
+                .map(|p| p.nodes.into_iter().map(|n| self.node_name(n)).collect())
+                .unwrap_or_default(),
+            profile: self
+                .columns
+                .iter()
+                .zip(&row)
+                .filter(|(name, v)| {
+                    v.is_finite() && (name.starts_with("account.") || name.starts_with("received."))
+                })
+                .map(|(name, v)| (name.clone(), *v))
+                .collect(),
+        })
+    }
+
+    /// The ring around an account as a Graphviz graph.
+    pub fn ring_dot(&self, account: &str) -> Option<String> {
+        let id = self.accounts.keys.find(self.hasher.hash(ACCOUNT_DOMAIN, account))?;
+        Some(self.graph.ring(id, NODES_MAX)?.dot(|node| self.node_name(node)))
+    }
+
+    /// The vector of an account as of now, without an event: what is about an event is absent.
+    fn row_now(&self, id: u32) -> Vec<f32> {
+        let mut row = vec![f32::NAN; self.columns.len()];
+        let hits = CounterHits::default();
+        let seen = Observation {
+            ts_ms: self.watermark_ms,
+            type_id: TypeId::OTHER,
+            attributes: &[],
+            keys: &[],
+            neighbour: &[],
+            counters: &hits,
+        };
+        for part in self.parts.iter().filter(|p| p.source == Source::Acting) {
+            let Some(layout) = self.schema.layout(part.role) else { continue };
+            let profile = match part.role {
+                Role::TARGET => self.accounts.received(id),
+                _ => Some(self.accounts.acting.get(id)),
+            };
+            layout.look(profile, &seen, &mut row[part.offset..part.offset + part.width]);
+        }
+        let roles = vec![None; self.role_kinds.len()];
+        let out = &mut row[self.graph_at..self.share_at];
+        self.graph.features(id, &[], &roles, self.watermark_ms, out);
+        let share = self.graph.co_share(id, 2);
+        let values = [share.accounts, share.bad, share.shared_max];
+        for (cell, value) in row[self.share_at..].iter_mut().zip(values) {
+            *cell = value as f32;
+        }
+        row
+    }
+
+    fn kind_name(&self, node: Node) -> &str {
+        match node.kind() {
+            0 => "account",
+            kind => self.schema.kinds().get(kind - 1).map_or("unknown", |k| k.name.as_str()),
+        }
+    }
+
+    fn node_key(&self, node: Node) -> &str {
+        let keys = match node.kind() {
+            0 => Some(&self.accounts.keys),
+            kind => self.kinds.get(kind - 1).and_then(|k| k.as_ref()).map(|k| &k.keys),
+        };
+        keys.filter(|k| k.is_live(node.index())).map_or("?", |k| k.text(node.index()))
+    }
+
+    fn node_name(&self, node: Node) -> String {
+        format!("{}:{}", self.kind_name(node), self.node_key(node))
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "account     {}", self.account)?;
+        writeln!(f, "label       {}", self.label)?;
+        writeln!(f, "score       {:.4}", self.score)?;
+        writeln!(f, "suspicion   {:.3}", self.suspicion)?;
+        match &self.last_action {
+            Some(a) => writeln!(f, "last action {} at {} ({})", a.action, a.at, a.action_id)?,
+            None => writeln!(f, "last action none")?,
+        }
+        if let Some(ring) = &self.ring {
+            writeln!(f, "ring        {}: {} accounts, {} known bad", ring.id, ring.size, ring.known_bad)?;
+            if !ring.held_together_by.is_empty() {
+                writeln!(f, "            held together by {}", ring.held_together_by.join(", "))?;
+            }
+        }
+        if self.path_to_bad.len() > 1 {
+            writeln!(f, "linked      {}", self.path_to_bad.join(" - "))?;
+        }
+        writeln!(f, "\nwhy")?;
+        for r in &self.reasons {
+            writeln!(f, "  {:+.3}  {}  ({})", r.contribution, r.text, r.code)?;
+        }
+        writeln!(f, "\nlinks ({} of {})", self.links.len(), self.links_total)?;
+        for l in &self.links {
+            writeln!(
+                f,
+                "  {:<10} {:<24} {:>6} times, {} accounts, {} known bad",
+                l.kind, l.key, l.count, l.accounts, l.known_bad
+            )?;
+        }
+        writeln!(f, "\nprofile")?;
+        for (name, value) in self.profile.iter().filter(|(_, v)| *v != 0.0) {
+            writeln!(f, "  {name:<44} {value}")?;
+        }
+        Ok(())
+    }
+}

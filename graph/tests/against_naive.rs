@@ -1,0 +1,205 @@
+//! The graph against a plain edge list.
+
+mod common;
+
+use common::*;
+use graph::{GraphConfig, LinkGraph, Node};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// After every operation, every aggregate and every component is what the edges say; caps hold.
+    #[test]
+    fn any_operations_leave_what_the_edges_say(ops in prop::collection::vec(op(), 1..120), roomy: bool) {
+        let mut graph = world(roomy);
+        let mut naive = Naive::new();
+        for op in ops {
+            let touched = apply(&mut graph, op);
+            naive.apply(&config(roomy), op, touched);
+            naive.check(&graph);
+        }
+    }
+
+    /// Whatever the order of touches, labels and epochs, the same links, aggregates and components.
+    #[test]
+    fn the_order_does_not_matter(
+        touches in prop::collection::vec((0..ACCOUNTS, node(), 0i64..7000), 1..80),
+        bad in prop::collection::btree_map(0..ACCOUNTS, any::<bool>(), 0..5),
+        watermark in 0i64..7000,
+        picks in prop::collection::vec(any::<prop::sample::Index>(), 90),
+    ) {
+        let mut ops: Vec<Op> = touches.into_iter().map(|(a, n, t)| Op::Touch(a, n, t)).collect();
+        ops.extend(bad.into_iter().map(|(a, b)| Op::Bad(a, b)));
+        ops.push(Op::Advance(watermark));
+        let mut shuffled = ops.clone();
+        for (i, pick) in picks.iter().enumerate().take(shuffled.len()) {
+            let other = pick.index(shuffled.len());
+            shuffled.swap(i, other);
+        }
+        let (mut a, mut b) = (world(true), world(true));
+        ops.into_iter().for_each(|op| { apply(&mut a, op); });
+        shuffled.into_iter().for_each(|op| { apply(&mut b, op); });
+        b.check_invariants().unwrap();
+        for account in 0..ACCOUNTS {
+            let links = |g: &LinkGraph| -> BTreeMap<Node, (u32, i64, i64)> {
+                g.links(account).map(|l| (l.node, (l.count, l.first_ms, l.last_ms))).collect()
+            };
+            prop_assert_eq!(links(&a), links(&b));
+            prop_assert_eq!(a.component(account, 7000), b.component(account, 7000));
+            for (x, y) in a.links(account).zip(b.links(account)) {
+                prop_assert!((x.strength - y.strength).abs() <= 1e-4 * x.strength);
+            }
+            for kind in 0..4 {
+                let node = Node::new(kind, account);
+                let (x, y) = (a.entity(node), b.entity(node));
+                prop_assert_eq!(x.is_some(), y.is_some());
+                let (Some(x), Some(y)) = (x, y) else { continue };
+                prop_assert_eq!((x.degree, x.bad, x.suspicion_sum, x.events, x.first_ms, x.last_ms),
+                    (y.degree, y.bad, y.suspicion_sum, y.events, y.first_ms, y.last_ms));
+                prop_assert!(a.members(node).eq(b.members(node)));
+            }
+        }
+    }
+
+    /// What is said about others does not depend on the account's own label and suspicion.
+    #[test]
+    fn the_account_itself_is_left_out(ops in prop::collection::vec(op(), 1..80), account in 0..ACCOUNTS) {
+        let mut graph = world(false);
+        ops.into_iter().for_each(|op| { apply(&mut graph, op); });
+        prop_assume!(graph.account(account).is_some());
+        let (mut a, mut b) = (graph.clone(), graph);
+        for (graph, bad) in [(&mut a, false), (&mut b, true)] {
+            graph.set_bad(account, bad);
+            graph.set_evidence(account, 0);
+            graph.refresh_suspicion(account);
+        }
+        let names = a.feature_names(&["", "device", "card", "ip"], &["target"]);
+        let (x, y) = (features(&a, account, 7000), features(&b, account, 7000));
+        for ((name, x), y) in names.iter().zip(x).zip(y) {
+            if name != "graph.suspicion" {
+                prop_assert_eq!(x, y, "{}", name);
+            }
+        }
+        // What its own label does to the others' suspicion of it: nothing.
+        b.set_bad(account, false);
+        prop_assert_eq!(b.refresh_suspicion(account), a.account(account).unwrap().suspicion);
+    }
+
+    /// Everything that changed in a saved form is reported as dirty, each once.
+    #[test]
+    fn changes_are_marked(ops in prop::collection::vec(op(), 1..60)) {
+        let mut graph = world(false);
+        let snapshot = |g: &LinkGraph| {
+            let accounts: Vec<_> = (0..ACCOUNTS).map(|a| { let mut v = Vec::new(); g.save_account(a, &mut v); v }).collect();
+            let nodes = (0..4).flat_map(|k| (0..ACCOUNTS).map(move |i| Node::new(k, i)));
+            let entities: Vec<_> = nodes.map(|n| { let mut v = Vec::new(); g.save_entity(n, &mut v); (n, v) }).collect();
+            (accounts, entities)
+        };
+        graph.take_dirty();
+        let mut before = snapshot(&graph);
+        for some in ops.chunks(3) {
+            some.iter().for_each(|op| { apply(&mut graph, *op); });
+            let after = snapshot(&graph);
+            let (accounts, nodes) = graph.take_dirty();
+            for list in [accounts.clone(), nodes.iter().map(|n| n.to_bits()).collect()] {
+                let mut unique = list.clone();
+                unique.sort_unstable();
+                unique.dedup();
+                prop_assert_eq!(unique.len(), list.len());
+            }
+            for (account, (x, y)) in before.0.iter().zip(&after.0).enumerate() {
+                prop_assert!(x == y || accounts.contains(&(account as u32)), "account {}", account);
+            }
+            for (x, y) in before.1.iter().zip(&after.1) {
+                prop_assert!(x == y || nodes.contains(&x.0), "entity {:?}", x.0);
+            }
+            before = after;
+        }
+        let again = graph.take_dirty();
+        prop_assert!(again.0.is_empty() && again.1.is_empty());
+    }
+}
+
+/// More links than are walked: the most recent ones are, and expiry brings the others back.
+#[test]
+fn an_account_of_many_links_walks_its_most_recent() {
+    let config = GraphConfig { links_per_account_max: 100, union_links_max: 50, ..config(true) };
+    let mut graph = LinkGraph::new(config).unwrap();
+    graph.add_account(0, 1);
+    graph.add_account(1, 2);
+    for i in 0..150u32 {
+        // Out of order in time, so that neither the first nor the last inserted are the most recent.
+        graph.touch(0, Node::new(3, i), i64::from(i * 37 % 150) * 10);
+        graph.check_invariants().unwrap();
+    }
+    assert_eq!(graph.account(0).unwrap().links, 100);
+    assert_eq!(graph.counts().links_evicted, 50);
+    graph.set_bad(1, true);
+    let most_recent = graph.links(0).max_by_key(|l| l.last_ms).unwrap().node;
+    let oldest = graph.links(0).min_by_key(|l| l.last_ms).unwrap().node;
+    let names = graph.feature_names(&[], &[]);
+    let column = |name: &str| names.iter().position(|n| n == name).unwrap();
+    let mut out = vec![0.0; names.len()];
+    for (node, seen) in [(oldest, false), (most_recent, true)] {
+        graph.touch(1, node, 1);
+        graph.features(0, &[], &[], 2000, &mut out);
+        assert_eq!(out[column("graph.kind3.degree")] == 2.0, seen);
+    }
+    let swept = graph.sweep(0, 1, 1000 + TTL_MS);
+    assert!(swept.dropped > 40 && !swept.finished, "{swept:?}");
+    assert_eq!(swept.cursor, 1);
+    assert!(graph.sweep(swept.cursor, 100, 0).finished);
+    graph.check_invariants().unwrap();
+    assert_eq!(graph.take_emptied().len() as u32, 150 - graph.account(0).unwrap().links - 1);
+}
+
+#[test]
+fn nothing_panics_at_the_ends_of_its_range() {
+    let mut graph = world(true);
+    let far = Node::new(3, Node::INDEX_MAX);
+    for ts in [i64::MIN, -1, 0, i64::MAX] {
+        assert!(graph.touch(0, far, ts).is_some());
+        assert!(graph.touch(1, Node::new(1, 0), ts).is_some());
+        assert!(graph.touch(2, Node::new(1, 0), ts).is_some());
+        graph.refresh_suspicion(0);
+        features(&graph, 1, ts);
+        graph.component(1, ts);
+    }
+    for node in [Node::new(40, 0), Node::new(31, 5), Node::new(1, u32::MAX), Node::account(0)] {
+        assert_eq!(graph.touch(0, node, 1), None, "{node:?}");
+        assert_eq!(graph.entity(node), None);
+        assert!(!graph.remove_entity(node));
+    }
+    assert_eq!(graph.touch(u32::MAX, far, 1), None);
+    assert_eq!(graph.counts().touches_refused, 5);
+    assert!(!graph.add_account(u32::MAX, 1) && !graph.add_account(0, 1));
+    assert!(!graph.set_bad(999, true) && !graph.set_evidence(999, 1) && !graph.remove_account(999));
+    assert_eq!(graph.refresh_suspicion(999), 0);
+    for watermark in [i64::MIN, i64::MAX] {
+        graph.advance(watermark);
+        graph.sweep(0, u32::MAX, watermark);
+        graph.check_invariants().unwrap();
+    }
+    assert_eq!(graph.features(0, &[], &[], 0, &mut [0.0; 3]), 0);
+}
+
+/// The tags of 300 epochs wrap around without bringing old components back.
+#[test]
+fn old_generations_do_not_return() {
+    let mut graph = world(true);
+    for account in [0, 1] {
+        graph.touch(account, Node::new(1, 0), 10);
+    }
+    assert_eq!(graph.component(0, 10).unwrap().size, 2);
+    for epoch in 1..700 {
+        graph.advance(epoch * EPOCH_MS);
+        assert_eq!(graph.component(0, 10).unwrap().size, if epoch < 2 { 2 } else { 1 }, "{epoch}");
+    }
+    graph.touch(0, Node::new(1, 0), 700 * EPOCH_MS);
+    assert_eq!(graph.component(0, 10).unwrap().size, 1);
+    graph.touch(1, Node::new(1, 0), 700 * EPOCH_MS);
+    assert_eq!(graph.component(0, 10).unwrap().size, 2);
+    graph.check_invariants().unwrap();
+}
