@@ -37,7 +37,10 @@ impl Loaded {
 /// # Errors
 /// When the file cannot be read, or with everything that is wrong in it.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
-    load_with(path, &std::env::vars().collect())
+    // Variables that are no text cannot be meant.
+    let env = std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    load_with(path, &env.collect())
 }
 
 /// As [`load`], with the environment passed in.
@@ -65,14 +68,22 @@ pub fn parse(text: &str, env: &BTreeMap<String, String>) -> Result<Config, Vec<S
     let mut table: toml::Table = match text.parse() {
         Ok(table) => table,
         Err(e) => {
-            problems.push(e.to_string().trim_end().to_string());
+            // Not its own text: that shows the line, and with it perhaps a secret.
+            let at = e.span().map_or(0, |span| span.start).min(text.len());
+            let before = text.get(..at).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            problems.push(format!(
+                "line {line} column {column}: {}",
+                e.message().trim_end().replace('\n', " ")
+            ));
             return Err(problems);
         }
     };
     for (name, value) in env {
         if let Some(path) = name.strip_prefix("DETECTOR__") {
             let path: Vec<String> = path.split("__").map(str::to_lowercase).collect();
-            if let Err(why) = set(&mut table, &path, value) {
+            if let Err(why) = put(&mut table, &path, value) {
                 problems.push(format!("environment variable {name}: {why}"));
             }
         }
@@ -101,16 +112,14 @@ pub fn parse(text: &str, env: &BTreeMap<String, String>) -> Result<Config, Vec<S
 
 fn describe(section: &str, error: &str) -> String {
     let error = error.trim_end().replace('\n', " ");
+    if section == "privacy" && !error.contains("unknown field") {
+        // The error would show the value.
+        return "[privacy]: key must be a text between quotes".into();
+    }
     let mut text = format!("[{section}]: {error}");
     if let Some(unknown) = error.split("unknown field `").nth(1).and_then(|r| r.split('`').next()) {
-        let known: Vec<&str> = error
-            .split("expected")
-            .nth(1)
-            .unwrap_or("")
-            .split('`')
-            .skip(1)
-            .step_by(2)
-            .collect();
+        let known: Vec<&str> =
+            error.split("expected").nth(1).unwrap_or("").split('`').skip(1).step_by(2).collect();
         let nearest = known
             .iter()
             .map(|k| (strsim::jaro_winkler(k, unknown), *k))
@@ -149,21 +158,42 @@ fn substitute(text: &str, env: &BTreeMap<String, String>, problems: &mut Vec<Str
     out
 }
 
-fn set(table: &mut toml::Table, path: &[String], text: &str) -> Result<(), String> {
+/// Puts a variable's value under its path: what is TOML as TOML, unless only text will do there (a secret that
+/// consists of digits).
+fn put(table: &mut toml::Table, path: &[String], text: &str) -> Result<(), String> {
+    let as_text = toml::Value::String(text.into());
+    let as_toml = format!("x = {text}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("x"));
+    let mut with_text = table.clone();
+    set(&mut with_text, path, as_text)?;
+    let fits = |table: &toml::Table| {
+        let section = path.first().and_then(|s| Some((s.clone(), table.get(s)?.clone())));
+        toml::Table::from_iter(section).try_into::<Config>().is_ok()
+    };
+    if let Some(value) = as_toml {
+        let mut with_toml = table.clone();
+        set(&mut with_toml, path, value)?;
+        if fits(&with_toml) || !fits(&with_text) {
+            *table = with_toml;
+            return Ok(());
+        }
+    }
+    *table = with_text;
+    Ok(())
+}
+
+fn set(table: &mut toml::Table, path: &[String], value: toml::Value) -> Result<(), String> {
     let [section, rest @ ..] = path else { return Err("names no key".into()) };
+    if section.is_empty() {
+        return Err("names no key: write DETECTOR__SECTION__KEY".into());
+    }
     if rest.is_empty() {
-        // `x = VALUE` is read as TOML; what is not TOML is text.
-        let value = format!("x = {text}")
-            .parse::<toml::Table>()
-            .ok()
-            .and_then(|mut t| t.remove("x"))
-            .unwrap_or_else(|| toml::Value::String(text.into()));
         table.insert(section.clone(), value);
         return Ok(());
     }
-    let next = table.entry(section.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    let next =
+        table.entry(section.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
     match next {
-        toml::Value::Table(next) => set(next, rest, text),
+        toml::Value::Table(next) => set(next, rest, value),
         _ => Err(format!("{section} is not a section")),
     }
 }
@@ -193,7 +223,10 @@ mod tests {
         let text = "[graph]\nlinks_per_acount_max = 7\n[labels]\nunit = \"person\"\n[time]\nnight = 3\n[nonsense]\nx = \"${UNSET}\"\n";
         let problems = parse(text, &env(&[])).unwrap_err();
         assert_eq!(problems.len(), 5, "{problems:#?}");
-        assert!(problems.iter().any(|p| p.contains("did you mean `links_per_account_max`")), "{problems:#?}");
+        assert!(
+            problems.iter().any(|p| p.contains("did you mean `links_per_account_max`")),
+            "{problems:#?}"
+        );
         assert!(problems.iter().any(|p| p.contains("UNSET")));
         assert!(problems.iter().any(|p| p.contains("[labels]")));
         assert!(problems.iter().any(|p| p.contains("[nonsense]")));

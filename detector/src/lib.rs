@@ -2,7 +2,10 @@
 
 pub mod command;
 pub mod config;
+pub mod evaluate;
+pub mod parquet;
 pub mod pipeline;
+pub mod rows;
 pub mod schemas;
 pub mod shipped;
 pub mod simulate;

@@ -3,7 +3,7 @@
 use crate::sink::files::{Dead, FileSink, OnAction, OutputPaths};
 use crate::source::files::{LineBatch, Lines, Place, SourceError};
 use crate::source::labels::LabelFile;
-use crate::store::embedded::{Embedded, Position, StoreError};
+use crate::store::embedded::{Begun, Embedded, Position, StoreError};
 use crossbeam_channel::{Receiver, bounded};
 use engine::effects::{Effects, SourceRef};
 use engine::wire::{Decoder, Reject, RejectCode};
@@ -109,7 +109,10 @@ fn decode_ahead(
                     continue;
                 }
                 let read = if size > message.len() as u64 {
-                    let detail = format!("{size} bytes; at most {} are read", engine::limits::MESSAGE_BYTES_MAX);
+                    let detail = format!(
+                        "{size} bytes; at most {} are read",
+                        engine::limits::MESSAGE_BYTES_MAX
+                    );
                     Err(Reject::new(RejectCode::TooLarge, detail))
                 } else {
                     decoder.event(message, || compact_str::format_compact!("line-{line}"))
@@ -117,13 +120,9 @@ fn decode_ahead(
                 match read {
                     Ok(event) if until_ms.is_some_and(|until| event.ts_ms > until) => {}
                     Ok(event) => items.push(Decoded::Event(event, source)),
-                    Err(reject) => items.push(Decoded::Reject(Dead {
-                        reject,
-                        stream: "events",
-                        source,
-                        original: message[..message.len().min(engine::limits::DEAD_LETTER_BYTES_MAX)].to_vec(),
-                        size,
-                    })),
+                    Err(reject) => {
+                        items.push(Decoded::Reject(Dead::new(reject, "events", source, &batch, i)));
+                    }
                 }
             }
             let decoded = DecodedBatch {
@@ -145,28 +144,37 @@ fn decode_ahead(
 /// # Errors
 /// When input, output or store fail; what was written up to then stands.
 pub fn run(engine: &mut Engine, plan: Plan<'_>) -> Result<Summary, RunError> {
-    let Plan { input, mut labels, outputs, store, checkpoint_events, until_ms, on_action, mut on_effects, progress } =
-        plan;
+    let Plan {
+        input,
+        mut labels,
+        outputs,
+        store,
+        checkpoint_events,
+        until_ms,
+        on_action,
+        mut on_effects,
+        progress,
+    } = plan;
     let decoder = Arc::new(engine.decoder());
     let (lengths, labels_from) =
         store.as_ref().map_or(([0; 3], 0), |(_, position)| (position.outputs, position.labels));
     let mut position = store.as_ref().map(|(_, p)| p.clone()).unwrap_or_default();
     let mut sink = FileSink::open(&outputs, lengths, engine.finisher(), on_action)?;
-    let mut summary = Summary { rejects: position.rejects, lines: position.place.line, ..Summary::default() };
+    let mut summary =
+        Summary { rejects: position.rejects, lines: position.place.line, ..Summary::default() };
     let mut dead = Vec::new();
-    for (line, reject, original, size) in labels.take_rejects() {
-        // Written once: a resumed run has them already.
-        if position.place == Place::default() && labels_from == 0 {
-            summary.rejects += 1;
-            let source = SourceRef { partition: 0, offset: line as i64 };
-            dead.push(Dead { reject, stream: "labels", source, original, size });
-        }
+    let label_rejects = labels.take_rejects();
+    // Written once: a resumed run has them already.
+    if position.place == Place::default() && labels_from == 0 && !position.finished {
+        summary.rejects += label_rejects.len() as u64;
+        dead.extend(label_rejects);
     }
+    position.finished = false;
     labels.seek(labels_from);
     let strict = engine.strict_ties();
     let batches = decode_ahead(input, decoder.clone(), until_ms)?;
     let mut inputs = Vec::with_capacity(2 * BATCH_LINES);
-    let mut newest_ms = engine.watermark_ms();
+    let mut newest_ms = position.newest_ms.unwrap_or_else(|| engine.watermark_ms());
     let mut since_checkpoint = 0u64;
     let mut failed = None;
     for batch in batches {
@@ -201,11 +209,7 @@ pub fn run(engine: &mut Engine, plan: Plan<'_>) -> Result<Summary, RunError> {
         for (source, reject) in effects.rejects.drain(..) {
             summary.rejects += 1;
             let at = (source.offset as u64).saturating_sub(batch.lines.first_line) as usize;
-            let (original, size) = match batch.lines.lines.get(at) {
-                Some(&(start, end, size)) => (batch.lines.bytes[start..end].to_vec(), size),
-                None => (Vec::new(), 0),
-            };
-            dead.push(Dead { reject, stream: "events", source, original, size });
+            dead.push(Dead::new(reject, "events", source, &batch.lines, at));
         }
         dead.sort_by_key(|d| (d.stream == "events", d.source.offset));
         if let Some(on_effects) = &mut on_effects {
@@ -221,6 +225,7 @@ pub fn run(engine: &mut Engine, plan: Plan<'_>) -> Result<Summary, RunError> {
             since_checkpoint = 0;
             position.labels = labels.position();
             position.rejects = summary.rejects;
+            position.newest_ms = Some(newest_ms);
             position.outputs = sink.flush()?;
             store.checkpoint(engine, &position)?;
             summary.checkpoints += 1;
@@ -246,6 +251,7 @@ pub fn run(engine: &mut Engine, plan: Plan<'_>) -> Result<Summary, RunError> {
     if let Some((store, _)) = &store {
         position.labels = labels.position();
         position.rejects = summary.rejects;
+        position.newest_ms = Some(newest_ms);
         position.outputs = summary.outputs;
         position.finished = failed.is_none();
         store.checkpoint(engine, &position)?;
@@ -257,27 +263,58 @@ pub fn run(engine: &mut Engine, plan: Plan<'_>) -> Result<Summary, RunError> {
     }
 }
 
+/// What a run reads and writes, as far as a later one must do the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    /// Events.
+    pub input: &'a Path,
+    /// Labels.
+    pub labels: Option<&'a Path>,
+    /// Outputs.
+    pub outputs: &'a OutputPaths,
+    /// Events and labels later than this do not exist.
+    pub until_ms: Option<i64>,
+    /// Labels are targets only.
+    pub no_feedback: bool,
+}
+
+/// The position from which a run begins that has no checkpoint yet.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn start(engine: &Engine, places: &Places<'_>) -> Result<Position, RunError> {
+    let versions = engine.versions();
+    let begun = Begun {
+        labels: places.labels.map(Lines::identify).transpose()?,
+        until_ms: places.until_ms,
+        feedback: engine.config().labels.feedback && !places.no_feedback,
+        strict_ties: engine.strict_ties(),
+        outputs: places.outputs.given(),
+    };
+    Ok(Position {
+        features: versions.features.clone(),
+        policy: versions.policy.clone(),
+        model: versions.model.clone(),
+        input: Lines::identify(places.input)?,
+        begun,
+        ..Position::default()
+    })
+}
+
 /// Opens what a run needs to go on where the last checkpoint stands.
 ///
 /// # Errors
-/// When the state belongs to another input, feature set, policy or model, or the outputs cannot be cut back.
+/// When the state belongs to other inputs, another feature set, policy, model or way of running, or the outputs
+/// cannot be cut back.
 pub fn resume(
     engine: &mut Engine,
     store: &Embedded,
-    input: &Path,
-    outputs: &OutputPaths,
+    places: &Places<'_>,
 ) -> Result<(Lines, Position), RunError> {
+    let Places { input, labels, outputs, .. } = *places;
     let Some(position) = store.position()? else {
         let lines = Lines::open(input)?;
-        let versions = engine.versions();
-        let position = Position {
-            features: versions.features.clone(),
-            policy: versions.policy.clone(),
-            model: versions.model.clone(),
-            input: Lines::identify(input)?,
-            ..Position::default()
-        };
-        return Ok((lines, position));
+        return Ok((lines, start(engine, places)?));
     };
     let versions = engine.versions();
     store.check(&position, &versions.features)?;
@@ -293,6 +330,29 @@ pub fn resume(
         ));
     }
     let lines = Lines::open_at(input, position.place, Some(&position.input))?;
+    let (before, mut now) = (&position.begun, start(engine, places)?.begun);
+    let differs = [
+        ("labels", before.labels.is_some() != now.labels.is_some()),
+        ("until", before.until_ms != now.until_ms),
+        ("labels.feedback", before.feedback != now.feedback),
+        ("input.strict_ties", before.strict_ties != now.strict_ties),
+        // A finished run may be followed by one that writes something else.
+        ("outputs", before.outputs != now.outputs && !position.finished),
+    ];
+    if let Some((what, _)) = differs.iter().find(|(_, differs)| *differs) {
+        return Err(RunError::Refused(format!(
+            "the run in this state was begun with other {what}: its outputs would not be one piece\nhint: finish it as it was begun, or use another --state folder"
+        )));
+    }
+    if let (Some(labels), Some(identity)) = (labels, &before.labels)
+        && labels != Path::new("-")
+    {
+        Lines::open_at(labels, Place::default(), Some(identity))?;
+    }
+    // The identity from the beginning stays: the file may have grown.
+    now.labels.clone_from(&before.labels);
+    let mut position = position;
+    position.begun = now;
     store.load(engine, |_| {})?;
     Ok((lines, position))
 }

@@ -123,11 +123,15 @@ mod tests {
             let file = format!("{}/../docs/schemas/{name}.json", env!("CARGO_MANIFEST_DIR"));
             let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
             if std::env::var_os("BLESS").is_some() {
-                std::fs::create_dir_all(format!("{}/../docs/schemas", env!("CARGO_MANIFEST_DIR"))).unwrap();
+                std::fs::create_dir_all(format!("{}/../docs/schemas", env!("CARGO_MANIFEST_DIR")))
+                    .unwrap();
                 std::fs::write(&file, &text).unwrap();
             }
             let found = std::fs::read_to_string(&file).unwrap_or_default();
-            assert_eq!(found, text, "docs/schemas/{name}.json is out of date: BLESS=1 cargo test -p detector schemas");
+            assert_eq!(
+                found, text,
+                "docs/schemas/{name}.json is out of date: BLESS=1 cargo test -p detector schemas"
+            );
         }
     }
 }

@@ -7,8 +7,10 @@ use crate::extract::SHARE_COLUMNS;
 use crate::finish::Finisher;
 use crate::intern::KeyHasher;
 use crate::labelfree;
+use crate::limits::AHEAD_MESSAGES;
 use crate::policy::{self, Policy};
 use crate::recent::RecentEvents;
+use crate::state::NodeKinds;
 use crate::state::{Accounts, Entities};
 use crate::step::{Engine, PartAt, Wanted};
 use crate::wire::{Decoder, Vocabulary};
@@ -19,6 +21,7 @@ use features::vector::VectorPlan;
 use graph::{GraphConfig, KindRules, LinkGraph};
 use models::bundle::Bundle;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// How a stream is to be read, beside the configuration.
@@ -59,7 +62,11 @@ impl Engine {
     ///
     /// # Errors
     /// Everything that is wrong, at once, each with what to do.
-    pub fn new(config: Config, bundle: Option<&Bundle>, options: Options) -> Result<Self, Vec<String>> {
+    pub fn new(
+        config: Config,
+        bundle: Option<&Bundle>,
+        options: Options,
+    ) -> Result<Self, Vec<String>> {
         let mut problems = config.mapping.check();
         let mut ms = |name: &str, text: &str| {
             parse_ms(text).unwrap_or_else(|e| {
@@ -74,6 +81,19 @@ impl Engine {
         let epoch_ms = ms("graph.component_window", &config.graph.component_window);
         let strength_ms = ms("graph.strength_half_life", &config.graph.strength_half_life);
         let target_ttl_ms = ms("graph.target_ttl", &config.graph.target_ttl);
+        if !(config.labels.known_bad_weight >= 0.0 && config.labels.known_bad_weight.is_finite()) {
+            problems.push(format!(
+                "labels.known_bad_weight ({}) must be 0 or more",
+                config.labels.known_bad_weight
+            ));
+        }
+        for name in &config.labels.types {
+            if !config.events.types.contains(name) {
+                problems.push(format!(
+                    "labels.types names {name}, which events.types does not declare; add it there"
+                ));
+            }
+        }
         if !(0.0..=1.0).contains(&config.labels.confidence_min) {
             problems.push(format!(
                 "labels.confidence_min ({}) must be from 0 to 1",
@@ -93,7 +113,10 @@ impl Engine {
             ttl_ms: target_ttl_ms,
             ..KindRules::default()
         }];
-        kinds.extend(schema.kinds().iter().map(|k| KindRules {
+        // Kinds that are accounts are linked as accounts.
+        let things = || schema.kinds().iter().filter(|k| !k.is_account);
+        kinds.extend(things().map(|k| KindRules {
+            is_account: k.is_account,
             strong: k.strong,
             weight: k.weight,
             ttl_ms: k.ttl_ms,
@@ -117,7 +140,7 @@ impl Engine {
             ..GraphConfig::default()
         };
         let kind_names: Vec<&str> =
-            std::iter::once("account").chain(schema.kinds().iter().map(|k| k.name.as_str())).collect();
+            std::iter::once("account").chain(things().map(|k| k.name.as_str())).collect();
         let role_names: Vec<&str> = roles.iter().map(|r| r.name.as_str()).collect();
         let graph = match LinkGraph::new(graph_config) {
             Ok(graph) => graph,
@@ -166,26 +189,37 @@ impl Engine {
             return Err(problems);
         }
 
-        let strict_ties = options.strict_ties || config.input.strict_ties;
-        let feedback = config.labels.feedback && !options.no_feedback;
-        let via = schema
-            .kinds()
-            .iter()
+        // A model is scored as it was trained, whatever the command line forgot.
+        let trained = |key: &str| {
+            bundle.manifest().training.get(key).is_some_and(|v| v.as_str() == Some("true"))
+        };
+        let strict_ties = options.strict_ties || config.input.strict_ties || trained("strict_ties");
+        let feedback = config.labels.feedback && !options.no_feedback && !trained("no_feedback");
+        let via = things()
             .filter_map(|k| {
-                let column = columns.iter().position(|c| *c == format!("graph.{}.degree", k.name))?;
+                let column =
+                    columns.iter().position(|c| *c == format!("graph.{}.degree", k.name))?;
                 Some(ViaColumn { kind: k.name.clone(), column })
             })
             .collect();
         let model = match bundle.manifest().kind {
-            models::bundle::Kind::Labelfree if bundle.manifest().name == "labelfree" => "labelfree".into(),
+            models::bundle::Kind::Labelfree if bundle.manifest().name == "labelfree" => {
+                "labelfree".into()
+            }
             _ => scorer.version_id().to_string(),
         };
         let versions = Versions { model, policy: policy.id().to_string(), features };
-        let layout = |role: Role| schema.layout(role).ok_or_else(|| vec![format!("no profile for {role:?}")]);
+        let layout = |role: Role| {
+            schema.layout(role).ok_or_else(|| vec![format!("no profile for {role:?}")])
+        };
         let accounts = Accounts::new(layout(Role::ACCOUNT)?, layout(Role::TARGET)?);
         let mut stores = Vec::new();
         for kind in schema.kinds() {
-            stores.push(if kind.is_account { None } else { Some(Entities::new(layout(kind.role)?)) });
+            stores.push(if kind.is_account {
+                None
+            } else {
+                Some(Entities::new(layout(kind.role)?))
+            });
         }
         let privacy = config.privacy.key.as_ref().map(|k| k.as_bytes().to_vec());
         Ok(Self {
@@ -207,25 +241,30 @@ impl Engine {
             role_kinds: roles.iter().map(|r| r.kind).collect(),
             graph,
             accounts,
+            nodes: NodeKinds::new(&schema),
             kinds: stores,
             recent: RecentEvents::new(config.labels.recent_events_max as usize, recent_age_ms),
             deciding: Deciding::new(Arc::new(scorer), policy),
             watermark_ms: -1,
             first_ms: None,
             held: Vec::new(),
+            held_ids: BTreeSet::new(),
             counts: Counts::default(),
             sweep_at: 0,
+            unswept: 0,
             strict_ties,
             feedback,
             jump_max_ms,
             lateness_max_ms: time.lateness_max_ms,
             account_ttl_ms: time.account_ttl_ms,
+            meets: schema.layouts().iter().any(|l| !schema.neighbour_columns(l.role()).is_empty()),
             kind_ttl_ms: schema.kinds().iter().map(|k| k.ttl_ms).collect(),
             wanted: Wanted::default(),
             via,
             words: Vocabulary::new(&config.features()),
             versions: Arc::new(versions),
             vector: Vec::new(),
+            ahead: Vec::with_capacity(AHEAD_MESSAGES),
             columns,
             schema,
             config,
@@ -311,8 +350,11 @@ fn feature_set_hash(schema: &Schema, columns: &[String], config: &Config) -> Str
         hash.update(column.as_bytes());
         hash.update([0]);
     }
-    // Texts are the canonical form of the graph's settings; strict ties change what events see.
-    hash.update(format!("{:?}", config.graph).as_bytes());
+    // What is forgotten when, and what binds accounts, moves values too. Strict ties and feedback do as well, but
+    // a model remembers how it was trained and is scored that way.
+    hash.update(
+        format!("{:?} {:?} {}", config.graph, config.kinds, config.time.account_ttl).as_bytes(),
+    );
     let mut hex = crate::wire::hex(&hash.finalize());
     hex.truncate(16);
     hex

@@ -4,7 +4,8 @@
 use crate::policy::{PolicyConfig, RuleConfig};
 use crate::wire::MappingConfig;
 use features::config::{
-    AttributeConfig, CounterConfig, EventsConfig, FeatureConfig, KindConfig, ProfileConfig, TimeConfig,
+    AttributeConfig, CounterConfig, EventsConfig, FeatureConfig, KindConfig, ProfileConfig,
+    TimeConfig,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -61,9 +62,16 @@ pub struct LabelsConfig {
     pub unit: LabelUnit,
     /// Whether labels feed features and the graph. Off: labels are targets of training only.
     pub feedback: bool,
+    /// Training: only events of these types are learned from; empty: all.
+    pub types: Vec<String>,
+    /// Training: what an event without a label is, once it is older than `maturity`.
+    pub unlabelled: Unlabelled,
+    /// Training: weight of events of accounts that were already known to be bad when they happened; 0 leaves
+    /// them out. Only where labels speak of accounts.
+    pub known_bad_weight: f32,
     /// Training: an account label makes its events within this time before it positive.
     pub lookback: String,
-    /// Training: an event without a label counts as good once it is this old; younger ones are left out.
+    /// Training: younger events without a label are left out, whatever `unlabelled` says.
     pub maturity: String,
     /// Recent events kept for joining labels by event id, and for recognising redelivered ones: at most so many.
     pub recent_events_max: u64,
@@ -84,11 +92,25 @@ pub enum LabelUnit {
     Event,
 }
 
+/// What an event without a label is.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Unlabelled {
+    /// Good: somebody would have noticed.
+    #[default]
+    Good,
+    /// Not known: labels cover all events that were looked at.
+    Unknown,
+}
+
 impl Default for LabelsConfig {
     fn default() -> Self {
         Self {
             unit: LabelUnit::Account,
             feedback: true,
+            types: Vec::new(),
+            unlabelled: Unlabelled::Good,
+            known_bad_weight: 0.0,
             lookback: "30d".into(),
             maturity: "14d".into(),
             recent_events_max: 1_000_000,
@@ -136,7 +158,7 @@ pub enum CoShareWhen {
 impl Default for GraphSection {
     fn default() -> Self {
         Self {
-            links_per_account_max: 512,
+            links_per_account_max: 4096,
             recent_members_max: 32,
             component_window: "30d".into(),
             strength_half_life: "14d".into(),

@@ -1,17 +1,42 @@
 //! From vectors to scores to decisions. Rows wait until enough are together to be scored at once; nothing
 //! in the state that features are read from depends on what is decided, so waiting changes nothing.
 
+use crate::arrived::Arrived;
 use crate::effects::{Effects, RowOut, ScoreOut, SourceRef};
+use crate::limits::SCORE_ROWS;
 use crate::policy::{AccountPolicyState, ActionKind, CapState, DecideContext, Policy, ScoreView};
 use crate::step::Engine;
-use crate::step::Resolved;
 use crate::wire::{EvidenceV1, ViaV1};
 use compact_str::CompactString;
-use features::event::Event;
+use hashbrown::HashMap;
 use models::bundle::{Scorer, Scores};
 use smallvec::SmallVec;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+
+/// States by the hash of the account's key; never iterated where an output could tell.
+type PolicyStates = HashMap<u64, AccountPolicyState, BuildHasherDefault<Hashed>>;
+
+/// The hash of a key that is a hash already.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
 
 /// A row that waits to be scored, and what its action would need to know.
 #[derive(Debug)]
@@ -87,13 +112,13 @@ pub struct Deciding {
     pub(crate) policy: Policy,
     pub(crate) caps: CapState,
     /// By the hash of the account's key. Few accounts have any.
-    pub(crate) states: BTreeMap<u64, AccountPolicyState>,
+    pub(crate) states: PolicyStates,
     pub(crate) dirty: BTreeSet<u64>,
     pending: Vec<Pending>,
     rows: Vec<f32>,
     scores: Vec<Scores>,
     /// Accounts to be forgotten once the rows before this one are decided.
-    forgotten: Vec<(usize, u64)>,
+    forgotten: VecDeque<(usize, u64)>,
 }
 
 impl Deciding {
@@ -102,12 +127,12 @@ impl Deciding {
             scorer,
             policy,
             caps: CapState::default(),
-            states: BTreeMap::new(),
+            states: PolicyStates::default(),
             dirty: BTreeSet::new(),
             pending: Vec::new(),
             rows: Vec::new(),
             scores: Vec::new(),
-            forgotten: Vec::new(),
+            forgotten: VecDeque::new(),
         }
     }
 
@@ -124,12 +149,12 @@ impl Deciding {
 
     /// Forgets what was done to an account, after the rows that wait.
     pub(crate) fn forget(&mut self, account_hash: u64) {
-        self.forgotten.push((self.pending.len(), account_hash));
+        self.forgotten.push_back((self.pending.len(), account_hash));
     }
 
     fn forget_before(&mut self, row: usize) {
-        while let Some((_, hash)) = self.forgotten.first().copied().filter(|(at, _)| *at <= row) {
-            self.forgotten.remove(0);
+        while let Some((_, hash)) = self.forgotten.front().copied().filter(|(at, _)| *at <= row) {
+            self.forgotten.pop_front();
             if self.states.remove(&hash).is_some() {
                 self.dirty.insert(hash);
             }
@@ -181,14 +206,14 @@ impl Engine {
     /// Puts an event's row in line to be scored and decided.
     pub(crate) fn offer(
         &mut self,
-        event: &Event,
-        resolved: &Resolved,
-        source: SourceRef,
+        arrived: &Arrived,
+        account: u32,
         vector: &[f32],
         effects: &mut Effects,
     ) {
-        let known_bad = self.accounts.standing[resolved.account as usize].is_bad();
-        let row = RowOut { account: resolved.account, type_id: event.type_id.0, known_bad };
+        let Arrived { event, source, hashes, allowed, .. } = arrived;
+        let known_bad = self.accounts.standing[account as usize].is_bad();
+        let row = RowOut { account, type_id: event.type_id.0, known_bad };
         if self.wanted.state_only {
             if self.wanted.rows {
                 effects.row_values.extend_from_slice(vector);
@@ -202,33 +227,25 @@ impl Engine {
             }
             return;
         }
-        let account_hash = self.accounts.keys.hash_of(resolved.account);
-        let component = self.graph.component(resolved.account, event.ts_ms).filter(|c| c.size > 1);
-        let warm = self
-            .first_ms
-            .is_some_and(|first| event.ts_ms.saturating_sub(first) >= self.deciding.policy.warm_up_ms());
+        let component = self.graph.component(account, event.ts_ms).filter(|c| c.size > 1);
+        // By the stream's time, not the event's: a late event does not meet a cold start.
+        let since_start_ms = self.first_ms.map(|first| self.watermark_ms.saturating_sub(first));
+        let warm = since_start_ms.is_some_and(|ms| ms >= self.deciding.policy.warm_up_ms());
         self.deciding.pending.push(Pending {
             event_id: event.event_id.clone(),
             account: event.account.clone(),
-            account_hash,
+            account_hash: hashes.account,
             ts_ms: event.ts_ms,
-            source,
-            allowed: self.is_allowed(event),
+            source: *source,
+            allowed: *allowed,
             warm,
             ring: component.map(|c| Ring { id: c.ring_id, size: c.size, bad: c.bad }),
             row,
         });
         self.deciding.rows.extend_from_slice(vector);
-    }
-
-    fn is_allowed(&self, event: &Event) -> bool {
-        let policy = &self.deciding.policy;
-        policy.allows_account(&event.account)
-            || (policy.allows_entities()
-                && event.entities.iter().any(|e| {
-                    let kind = self.schema.kind(e.kind);
-                    kind.is_some_and(|kind| policy.allows_entity(&kind.name, &e.key))
-                }))
+        if self.deciding.len() >= SCORE_ROWS {
+            self.decide_pending(effects);
+        }
     }
 
     /// Scores and decides the rows that wait, in their order.
@@ -278,7 +295,7 @@ impl Engine {
 
     fn decide(&mut self, waiting: &Pending, scores: Scores, row: &[f32], effects: &mut Effects) {
         let deciding = &mut self.deciding;
-        let graph = scores.graph.unwrap_or(0.0);
+        let graph = scores.graph.unwrap_or(f32::NAN);
         let view = ScoreView { score: scores.score, behaviour: scores.behaviour, graph };
         let context = DecideContext {
             ts_ms: waiting.ts_ms,
@@ -286,14 +303,20 @@ impl Engine {
             warm: waiting.warm,
         };
         let mut state = deciding.states.get(&waiting.account_hash).copied().unwrap_or_default();
-        let decisions = deciding.policy.decide(row, &view, &context, &mut state, &mut deciding.caps);
+        let decisions =
+            deciding.policy.decide(row, &view, &context, &mut state, &mut deciding.caps);
         if decisions.is_empty() {
             return;
         }
         let via: SmallVec<[ViaV1; 4]> = self.via.iter().filter_map(|v| v.read(row)).collect();
         for decision in &decisions {
             let rule = &deciding.policy.rules()[usize::from(decision.rule)].name;
-            let id = crate::wire::action_id(&waiting.account, &waiting.event_id, rule, deciding.policy.id());
+            let id = crate::wire::action_id(
+                &waiting.account,
+                &waiting.event_id,
+                rule,
+                deciding.policy.id(),
+            );
             if decision.shadow {
                 self.counts.shadow_actions += 1;
             } else {

@@ -3,10 +3,10 @@
 //! Whether a record has expired is read from the record and the event that touches it, never from when a
 //! sweep came by: a swept record is one that its next event would have found expired.
 
+use crate::limits::SWEEP_RECORDS;
 use crate::step::Engine;
 use bytemuck::try_from_bytes;
 use features::blocks::head::Head;
-use graph::Node;
 
 /// When a profile was last touched; `None` if it never was.
 fn last_ms(profile: &[u8]) -> Option<i64> {
@@ -15,17 +15,25 @@ fn last_ms(profile: &[u8]) -> Option<i64> {
 }
 
 impl Engine {
-    /// Whether an account is to be met as a new one by an event at `ts_ms`.
-    pub(crate) fn account_expired(&self, id: u32, ts_ms: i64) -> bool {
+    fn account_last_ms(&self, id: u32) -> Option<i64> {
         let acted = last_ms(self.accounts.acting.get(id));
-        let received = self.accounts.received(id).and_then(last_ms);
-        acted.max(received).is_some_and(|last| ts_ms.saturating_sub(last) > self.account_ttl_ms)
+        acted.max(self.accounts.received(id).and_then(last_ms))
+    }
+
+    fn entity_last_ms(&self, kind: usize, id: u32) -> Option<i64> {
+        self.kinds[kind].as_ref().and_then(|k| last_ms(k.profiles.get(id)))
+    }
+
+    /// Whether an account is to be met as a new one by an event at `ts_ms`. One that was made known by an
+    /// event that has not taken effect yet is new already.
+    pub(crate) fn account_expired(&self, id: u32, ts_ms: i64) -> bool {
+        let last = self.account_last_ms(id);
+        last.is_some_and(|last| ts_ms.saturating_sub(last) > self.account_ttl_ms)
     }
 
     /// Whether an entity is to be met as a new one by an event at `ts_ms`.
     pub(crate) fn entity_expired(&self, kind: usize, id: u32, ts_ms: i64) -> bool {
-        let profile = self.kinds[kind].as_ref().map(|k| k.profiles.get(id));
-        let last = profile.and_then(last_ms);
+        let last = self.entity_last_ms(kind, id);
         last.is_some_and(|last| ts_ms.saturating_sub(last) > self.kind_ttl_ms[kind])
     }
 
@@ -38,29 +46,36 @@ impl Engine {
     }
 
     pub(crate) fn forget_entity(&mut self, kind: usize, id: u32) {
-        self.graph.remove_entity(Node::new(kind as u8 + 1, id));
+        self.graph.remove_entity(self.nodes.node(kind as u8, id));
         if let Some(entities) = self.kinds[kind].as_mut() {
             entities.forget(id);
         }
     }
 
-    /// Entities that lost their last link. Their profiles stay until they are idle for too long.
+    /// Lets go of the link records of accounts that nobody is linked to any more. Entities stay until they
+    /// have been idle for too long themselves.
     fn drop_emptied(&mut self) {
         for node in self.graph.take_emptied() {
-            let kind = node.kind();
-            if kind == 0 {
+            if node.kind() == 0 {
                 self.graph.remove_entity(node);
-            } else if self.kinds[kind - 1].as_ref().is_some_and(|k| k.keys.is_live(node.index()))
-                && self.entity_expired(kind - 1, node.index(), self.watermark_ms)
-            {
-                self.forget_entity(kind - 1, node.index());
             }
         }
     }
 
+    /// After so many events more: a sweep of as many records as there were events, once they are enough.
+    pub(crate) fn sweep_when_due(&mut self, events: u32) {
+        self.unswept += events;
+        while self.unswept >= SWEEP_RECORDS {
+            self.unswept -= SWEEP_RECORDS;
+            self.look_ahead_of_sweep();
+            self.sweep(SWEEP_RECORDS);
+        }
+    }
+
     /// Examines the next records, accounts first, then kind by kind, around and around.
-    pub(crate) fn sweep(&mut self, records: u32) {
-        // An event as late as is allowed must still find what it would have found in order.
+    fn sweep(&mut self, records: u32) {
+        // An event as late as is allowed must still find what it would have found in order. What never took
+        // an event was left behind by one that was rejected.
         let horizon_ms = self.watermark_ms.saturating_sub(self.lateness_max_ms);
         for _ in 0..records {
             let accounts = self.accounts.keys.bound();
@@ -68,7 +83,7 @@ impl Engine {
             if at < accounts {
                 self.sweep_at += 1;
                 if self.accounts.keys.is_live(at) {
-                    if self.account_expired(at, horizon_ms) {
+                    if self.account_last_ms(at).is_none() || self.account_expired(at, horizon_ms) {
                         self.counts.expired_accounts += 1;
                         self.forget_account(at);
                     } else {
@@ -89,7 +104,11 @@ impl Engine {
                 found = true;
                 self.sweep_at += 1;
                 let live = self.kinds[kind].as_ref().is_some_and(|k| k.keys.is_live(at));
-                if live && self.entity_expired(kind, at, horizon_ms) {
+                let idle = || {
+                    self.entity_last_ms(kind, at).is_none()
+                        || self.entity_expired(kind, at, horizon_ms)
+                };
+                if live && idle() {
                     self.counts.expired_entities += 1;
                     self.forget_entity(kind, at);
                 }

@@ -121,7 +121,9 @@ impl Engine {
             held_together_by: self
                 .graph
                 .ring(id, NODES_MAX)
-                .map(|r| r.holders().into_iter().take(LINKS_MAX).map(|n| self.node_name(n)).collect())
+                .map(|r| {
+                    r.holders().into_iter().take(LINKS_MAX).map(|n| self.node_name(n)).collect()
+                })
                 .unwrap_or_default(),
         });
         let path = self.graph.path_to_bad(id, NODES_MAX);
@@ -197,18 +199,14 @@ impl Engine {
     }
 
     fn kind_name(&self, node: Node) -> &str {
-        match node.kind() {
-            0 => "account",
-            kind => self.schema.kinds().get(kind - 1).map_or("unknown", |k| k.name.as_str()),
+        match self.nodes.kind_of(node) {
+            None => "account",
+            Some(kind) => self.schema.kinds().get(kind).map_or("unknown", |k| k.name.as_str()),
         }
     }
 
     fn node_key(&self, node: Node) -> &str {
-        let keys = match node.kind() {
-            0 => Some(&self.accounts.keys),
-            kind => self.kinds.get(kind - 1).and_then(|k| k.as_ref()).map(|k| &k.keys),
-        };
-        keys.filter(|k| k.is_live(node.index())).map_or("?", |k| k.text(node.index()))
+        self.keys_of(node).filter(|k| k.is_live(node.index())).map_or("?", |k| k.text(node.index()))
     }
 
     fn node_name(&self, node: Node) -> String {
@@ -227,7 +225,11 @@ impl fmt::Display for Explanation {
             None => writeln!(f, "last action none")?,
         }
         if let Some(ring) = &self.ring {
-            writeln!(f, "ring        {}: {} accounts, {} known bad", ring.id, ring.size, ring.known_bad)?;
+            writeln!(
+                f,
+                "ring        {}: {} accounts, {} known bad",
+                ring.id, ring.size, ring.known_bad
+            )?;
             if !ring.held_together_by.is_empty() {
                 writeln!(f, "            held together by {}", ring.held_together_by.join(", "))?;
             }

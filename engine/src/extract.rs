@@ -24,14 +24,15 @@ const EVIDENCE_MAX: u32 = 128;
 
 impl Engine {
     /// Fills the vector for an event. Under strict ties nothing is changed; otherwise the event's links are
-    /// touched, so that suspicion is that of now. Returns the label-free evidence against the account.
+    /// touched, so that suspicion is that of now. Returns the label-free evidence against the account, if it was
+    /// looked for.
     pub(crate) fn extract(
         &mut self,
         event: &Event,
         resolved: &Resolved,
         hits: &CounterHits,
         vector: &mut Vec<f32>,
-    ) -> u8 {
+    ) -> Option<u8> {
         vector.clear();
         vector.resize(self.columns.len(), f32::NAN);
         let seen = Observation {
@@ -51,14 +52,17 @@ impl Engine {
                     continue;
                 }
                 Source::Acting => Some(self.account_profile(resolved.account, part.role)),
-                Source::Other(role) => {
-                    resolved.others.get(role).copied().flatten().map(|id| self.account_profile(id, part.role))
+                Source::Other(role) => resolved
+                    .others
+                    .get(role)
+                    .copied()
+                    .flatten()
+                    .map(|id| self.account_profile(id, part.role)),
+                Source::Entity(kind) => {
+                    resolved.entities.iter().find(|(k, _)| *k == kind.0).and_then(|(k, id)| {
+                        Some(Some(self.kinds[usize::from(*k)].as_ref()?.profiles.get(*id)))
+                    })
                 }
-                Source::Entity(kind) => resolved
-                    .entities
-                    .iter()
-                    .find(|(k, _)| *k == kind.0)
-                    .and_then(|(k, id)| Some(Some(self.kinds[usize::from(*k)].as_ref()?.profiles.get(*id)))),
             };
             match profile {
                 None => layout.absent(out),
@@ -86,7 +90,11 @@ impl Engine {
             }
         }
         for &(kind, id) in &resolved.entities {
-            touched.push(self.touch_or_peek(resolved.account, Node::new(kind + 1, id), event.ts_ms));
+            touched.push(self.touch_or_peek(
+                resolved.account,
+                self.nodes.node(kind, id),
+                event.ts_ms,
+            ));
         }
         if !self.strict_ties {
             self.graph.refresh_suspicion(resolved.account);
@@ -102,13 +110,14 @@ impl Engine {
         let out = &mut vector[self.share_at..];
         if !shared {
             out[..SHARE_COLUMNS.len()].fill(0.0);
-            return 0;
+            return None;
         }
         let share = self.graph.co_share(resolved.account, SHARED_MIN);
         out[0] = share.accounts as f32;
         out[1] = share.bad as f32;
         out[2] = share.shared_max as f32;
-        (share.accounts.saturating_sub(HOUSEHOLD).saturating_mul(EVIDENCE_STEP)).min(EVIDENCE_MAX) as u8
+        let evidence = share.accounts.saturating_sub(HOUSEHOLD).saturating_mul(EVIDENCE_STEP);
+        Some(evidence.min(EVIDENCE_MAX) as u8)
     }
 
     fn touch_or_peek(&mut self, account: u32, node: Node, ts_ms: i64) -> Touched {
@@ -123,12 +132,16 @@ impl Engine {
     }
 
     fn is_shared_strong(&self, node: Node) -> bool {
-        let kind = node.kind();
-        let strong = kind > 0 && self.schema.kinds().get(kind - 1).is_some_and(|k| k.strong);
+        let kind = self.nodes.kind_of(node).and_then(|kind| self.schema.kinds().get(kind));
+        let strong = kind.is_some_and(|k| k.strong);
         strong && self.graph.entity(node).is_some_and(|e| e.degree > 1)
     }
 
     fn account_profile(&self, id: u32, role: Role) -> Option<&[u8]> {
-        if role == Role::TARGET { self.accounts.received(id) } else { Some(self.accounts.acting.get(id)) }
+        if role == Role::TARGET {
+            self.accounts.received(id)
+        } else {
+            Some(self.accounts.acting.get(id))
+        }
     }
 }

@@ -55,7 +55,7 @@ impl Finisher {
             let view = ScoreView {
                 score: scores.score,
                 behaviour: scores.behaviour,
-                graph: scores.graph.unwrap_or(0.0),
+                graph: scores.graph.unwrap_or(f32::NAN),
             };
             if let Some(rule) = draft.rule_index {
                 let text = self.policy.reason(rule, &draft.row, &view);

@@ -19,9 +19,11 @@ pub struct KeyHasher {
 impl KeyHasher {
     /// A hasher under a 128-bit key.
     pub fn new(key: [u8; 16]) -> Self {
-        let k0 = u64::from_le_bytes([key[0], key[1], key[2], key[3], key[4], key[5], key[6], key[7]]);
-        let k1 =
-            u64::from_le_bytes([key[8], key[9], key[10], key[11], key[12], key[13], key[14], key[15]]);
+        let k0 =
+            u64::from_le_bytes([key[0], key[1], key[2], key[3], key[4], key[5], key[6], key[7]]);
+        let k1 = u64::from_le_bytes([
+            key[8], key[9], key[10], key[11], key[12], key[13], key[14], key[15],
+        ]);
         Self { k0, k1 }
     }
 
@@ -50,12 +52,8 @@ impl Interner {
         self.table.find(hash, |&id| self.hashes[id as usize] == hash).copied()
     }
 
-    /// The id of a key, given a new one if need be; `None` when all ids are taken.
-    /// The flag says whether it is new.
-    pub fn intern(&mut self, hash: u64, text: impl FnOnce() -> CompactString) -> Option<(u32, bool)> {
-        if let Some(id) = self.find(hash) {
-            return Some((id, false));
-        }
+    /// A new id for a key that [`Self::find`] does not find; `None` when all ids are taken.
+    pub fn add(&mut self, hash: u64, text: CompactString) -> Option<u32> {
         let id = match self.free.pop() {
             Some(Reverse(id)) => id,
             None => {
@@ -69,8 +67,8 @@ impl Interner {
                 id
             }
         };
-        self.place(id, hash, text());
-        Some((id, true))
+        self.place(id, hash, text);
+        Some(id)
     }
 
     fn place(&mut self, id: u32, hash: u64, text: CompactString) {
@@ -161,7 +159,12 @@ impl Interner {
             + self.hashes.capacity() * 8
             + self.live.capacity()
             + self.texts.capacity() * size_of::<CompactString>()
-            + self.texts.iter().filter(|t| t.is_heap_allocated()).map(|t| t.capacity()).sum::<usize>()
+            + self
+                .texts
+                .iter()
+                .filter(|t| t.is_heap_allocated())
+                .map(|t| t.capacity())
+                .sum::<usize>()
             + self.free.len() * 4
     }
 }
@@ -175,14 +178,14 @@ mod tests {
         let hasher = KeyHasher::new([7; 16]);
         let mut keys = Interner::default();
         for name in ["a", "b", "c", "d"] {
-            keys.intern(hasher.hash(0, name), || name.into()).unwrap();
+            keys.add(hasher.hash(0, name), name.into()).unwrap();
         }
         keys.forget(2);
         keys.forget(0);
         assert_eq!(keys.find(hasher.hash(0, "a")), None);
-        assert_eq!(keys.intern(hasher.hash(0, "e"), || "e".into()), Some((0, true)));
-        assert_eq!(keys.intern(hasher.hash(0, "f"), || "f".into()), Some((2, true)));
-        assert_eq!(keys.intern(hasher.hash(0, "g"), || "g".into()), Some((4, true)));
+        assert_eq!(keys.add(hasher.hash(0, "e"), "e".into()), Some(0));
+        assert_eq!(keys.add(hasher.hash(0, "f"), "f".into()), Some(2));
+        assert_eq!(keys.add(hasher.hash(0, "g"), "g".into()), Some(4));
         assert_eq!(keys.text(2), "f");
         assert_eq!(keys.len(), 5);
     }
@@ -192,7 +195,7 @@ mod tests {
         let hasher = KeyHasher::new([1; 16]);
         let mut old = Interner::default();
         for i in 0..100u32 {
-            old.intern(hasher.hash(3, &i.to_string()), || i.to_string().into());
+            old.add(hasher.hash(3, &i.to_string()), i.to_string().into());
         }
         for id in [3, 50, 99, 98, 7] {
             old.forget(id);
@@ -204,7 +207,7 @@ mod tests {
         new.seal(old.bound());
         for i in 1000..1010u32 {
             let hash = hasher.hash(3, &i.to_string());
-            assert_eq!(old.intern(hash, || "x".into()), new.intern(hash, || "x".into()));
+            assert_eq!(old.add(hash, "x".into()), new.add(hash, "x".into()));
         }
     }
 

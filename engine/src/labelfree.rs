@@ -13,25 +13,23 @@ const BIAS: f64 = -6.0;
 /// What speaks against an account, with its weight; columns that the feature set lacks are left out.
 fn evidence(schema: &Schema, half_lives: &[String; 4]) -> Vec<(String, Transform, f64)> {
     let share = Transform::Clamp { low: 0.0, high: 1.0 };
+    let [shortest, short, .., longest] = half_lives;
     let mut out = vec![
         ("graph.suspicion".to_string(), share, 5.0),
         ("graph.bad_rate.max_strong".to_string(), share, 5.0),
         ("graph.co_share.accounts".to_string(), Transform::Log1p, 1.2),
         ("graph.component.bad_fraction".to_string(), share, 2.0),
         ("graph.component.growth".to_string(), Transform::Log1p, 0.4),
-        ("account.labels.rate.lifetime".to_string(), share, 3.0),
-        ("received.labels.rate.lifetime".to_string(), share, 1.0),
+        (format!("account.labels.rate.{longest}"), share, 3.0),
+        (format!("received.labels.rate.{longest}"), share, 1.0),
     ];
-    for kind in schema.kinds() {
+    for kind in schema.kinds().iter().filter(|k| !k.is_account) {
         // Many new accounts on one device say much; on an address that thousands share, little.
         let weight = if kind.strong { 0.8 } else { 0.15 };
         out.push((format!("graph.{}.new_short", kind.name), Transform::Log1p, weight));
         out.push((format!("graph.{}.bad_rate", kind.name), share, 3.0));
     }
-    let [shortest, short, ..] = half_lives;
-    for accel in [format!("accel_{shortest}_{short}"), format!("accel_{short}_{}", half_lives[3])] {
-        out.push((format!("account.events.{accel}"), Transform::Log1p, 0.5));
-    }
+    out.push((format!("account.events.accel_{short}_{longest}"), Transform::Log1p, 0.5));
     out.push((format!("account.events.{shortest}"), Transform::Log1p, 0.5));
     out
 }
@@ -54,7 +52,8 @@ pub fn bundle(
     feature_set_hash: &str,
 ) -> Result<Bundle, BundleError> {
     let mut manifest = Manifest::new("labelfree", "1", Kind::Labelfree, feature_set_hash);
-    let known = evidence(schema, half_lives).into_iter().filter(|(name, _, _)| columns.contains(name));
+    let known =
+        evidence(schema, half_lives).into_iter().filter(|(name, _, _)| columns.contains(name));
     let columns = known
         .map(|(name, transform, weight)| Column {
             name,
@@ -68,4 +67,21 @@ pub fn bundle(
     manifest.behaviour_model = Some(LogisticModel { bias: BIAS, columns });
     manifest.thresholds = thresholds();
     Bundle::new(manifest, BTreeMap::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Engine, Options};
+
+    #[test]
+    fn all_evidence_exists_in_a_feature_set_that_has_everything() {
+        let toml = "[kinds.device]\nstrong = true\n[kinds.ip]\n[kinds.peer]\nis_account = true";
+        let config: crate::config::Config = toml::from_str(toml).unwrap();
+        let engine = Engine::new(config, None, Options::default()).unwrap();
+        let half_lives = &engine.config().time.half_lives;
+        for (name, _, weight) in evidence(engine.schema(), half_lives) {
+            assert!(weight > 0.0 && engine.columns().contains(&name), "{name}");
+        }
+    }
 }

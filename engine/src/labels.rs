@@ -2,11 +2,11 @@
 
 use crate::config::LabelUnit;
 use crate::effects::Effects;
-use crate::recent::Remembered;
+use crate::recent::{Finding, KnownNode, Remembered};
 use crate::state::Standing;
 use crate::step::{ACCOUNT_DOMAIN, EVENT_DOMAIN, Engine};
 use features::blocks::labels::LabelSeen;
-use features::event::{Label, Verdict};
+use features::event::{EntityRef, Label, Verdict};
 use features::layout::Role;
 use graph::Node;
 use smallvec::SmallVec;
@@ -17,50 +17,43 @@ const BAD: u8 = 2;
 impl Engine {
     /// Takes one label.
     pub(crate) fn label(&mut self, label: &Label, effects: &mut Effects) {
-        self.release_held();
-        let named =
-            label.account.as_ref().map(|key| self.accounts.keys.find(self.hasher.hash(ACCOUNT_DOMAIN, key)));
+        self.release_held(effects);
+        let named = label.account.as_ref().map(|key| self.hasher.hash(ACCOUNT_DOMAIN, key));
         if label.verdict == Verdict::Erase {
-            if let Some(Some(id)) = named {
-                self.decide_pending(effects);
-                self.recent.forget_account(id);
-                self.forget_account(id);
-                self.decide_pending(effects);
-                self.counts.erased += 1;
+            if let Some(account_hash) = named {
+                self.erase(account_hash, effects);
             }
             return;
         }
         self.counts.labels += 1;
         let event = label.event_id.as_ref().and_then(|id| {
             let hash = self.hasher.hash(EVENT_DOMAIN, id);
-            let (seq, event) = self.recent.find(hash)?;
-            // A label that names both must mean the same account.
-            let same = named.is_none_or(|named| named == Some(event.account));
-            same.then(|| (seq, event.clone()))
+            let (seq, event) = match named {
+                Some(account_hash) => self.recent.find_of(hash, account_hash)?,
+                None => self.recent.find(hash)?,
+            };
+            Some((seq, event.clone()))
         });
         if label.event_id.is_some() && event.is_none() {
             self.counts.labels_unjoined += 1;
         }
-        let account = match (named, &event) {
-            (Some(account), _) => account,
-            (None, Some((_, event))) => Some(event.account),
-            (None, None) => None,
-        };
-        let Some(account) = account else {
-            if label.account.is_some() {
-                self.counts.labels_unknown += 1;
-            }
+        // The account may be gone since its event, or be known anew under another id.
+        let account_hash = named.or(event.as_ref().map(|(_, event)| event.account_hash));
+        let Some(account_hash) = account_hash else { return };
+        let Some(account) = self.accounts.keys.find(account_hash) else {
+            self.counts.labels_unknown += 1;
             return;
         };
         if label.confidence < self.config.labels.confidence_min {
             return;
         }
         let verdict = if label.verdict == Verdict::Bad { BAD } else { GOOD };
-        if self.feedback {
-            self.learn(label, verdict, account, event.as_ref());
-        }
+        let finding = event.as_ref().map_or(Finding::default(), |(_, event)| event.finding);
+        let of_event = finding.verdict == 0 || label.ts_ms >= finding.newest_ms;
+        self.learn(label, verdict, account, event);
         let standing = self.accounts.standing[account as usize];
-        if standing.verdict == 0 || label.ts_ms >= standing.since_ms {
+        let of_account = standing.verdict == 0 || label.ts_ms >= standing.since_ms;
+        if of_account {
             self.accounts.standing[account as usize] = Standing { verdict, since_ms: label.ts_ms };
             self.accounts.dirty.mark(account);
             if self.feedback && standing.is_bad() != (verdict == BAD) {
@@ -68,78 +61,132 @@ impl Engine {
             }
         }
         if verdict == GOOD {
-            self.clear(label, account, effects);
+            // What a newer label says is not undone by an older one that comes late.
+            match (self.config.labels.unit, &label.event_id) {
+                (LabelUnit::Event, Some(id)) if of_event => {
+                    self.clear(label, account, Some(id), effects)
+                }
+                (LabelUnit::Event, Some(_)) => {}
+                _ if of_account => self.clear(label, account, None, effects),
+                _ => {}
+            }
         }
     }
 
+    /// Forgets an account, and takes back what its remembered events were counted for.
+    fn erase(&mut self, account_hash: u64, effects: &mut Effects) {
+        self.decide_pending(effects);
+        let found = self.recent.forget_account(account_hash);
+        let id = self.accounts.keys.find(account_hash);
+        for event in &found {
+            let nodes: SmallVec<[Node; 8]> =
+                event.nodes.iter().filter_map(|n| self.still(n)).collect();
+            self.learn_about(&nodes, &taken_back(&event.finding));
+        }
+        if let Some(id) = id {
+            self.forget_account(id);
+            self.decide_pending(effects);
+            self.counts.erased += 1;
+        }
+    }
+
+    /// What a label names itself.
+    fn named_nodes(&self, entities: &[EntityRef]) -> SmallVec<[Node; 8]> {
+        let node = |entity: &EntityRef| match self.kinds.get(usize::from(entity.kind.0))? {
+            Some(own) => {
+                let id = own.keys.find(self.hasher.hash(1 + entity.kind.0, &entity.key))?;
+                Some(self.nodes.node(entity.kind.0, id))
+            }
+            None => {
+                let hash = self.hasher.hash(ACCOUNT_DOMAIN, &entity.key);
+                self.accounts.keys.find(hash).map(Node::account)
+            }
+        };
+        entities.iter().filter_map(node).collect()
+    }
+
     /// Counts labelled and bad events in the profiles of everything that the label speaks of.
-    fn learn(&mut self, label: &Label, verdict: u8, account: u32, event: Option<&(u64, Remembered)>) {
+    fn learn(
+        &mut self,
+        label: &Label,
+        verdict: u8,
+        account: u32,
+        event: Option<(u64, Remembered)>,
+    ) {
         let fresh = LabelSeen {
             ts_ms: label.ts_ms,
             weight: label.confidence,
             bad_delta: i8::from(verdict == BAD),
             labelled_delta: 1,
         };
-        let mut nodes: SmallVec<[Node; 8]> = SmallVec::new();
-        for entity in &label.entities {
-            let kind = usize::from(entity.kind.0);
-            let Some(own) = self.kinds.get(kind) else { continue };
-            nodes.extend(match own {
-                Some(own) => own
-                    .keys
-                    .find(self.hasher.hash(1 + entity.kind.0, &entity.key))
-                    .map(|id| Node::new(1 + entity.kind.0, id)),
-                None => {
-                    let hash = self.hasher.hash(ACCOUNT_DOMAIN, &entity.key);
-                    self.accounts.keys.find(hash).map(Node::account)
-                }
-            });
-        }
-        match event {
-            Some((seq, event)) => {
-                if nodes.is_empty() {
-                    nodes.extend(event.nodes.iter().copied());
-                }
-                // The newest verdict on an event counts; an older one that comes late is passed over.
-                if event.verdict != 0 && label.ts_ms < event.verdict_ts_ms
-                    || event.verdict == verdict
-                {
-                    return;
-                }
-                if event.verdict != 0 {
-                    let taken_back = LabelSeen {
-                        ts_ms: event.verdict_ts_ms,
-                        weight: label.confidence,
-                        bad_delta: -i8::from(event.verdict == BAD),
-                        labelled_delta: -1,
-                    };
-                    self.learn_all(account, &nodes, &taken_back);
-                }
-                self.recent.set_verdict(*seq, verdict, label.ts_ms);
-            }
+        let mut nodes = self.named_nodes(&label.entities);
+        let Some((seq, event)) = event else {
             // Nothing says which event, and nothing that entities were meant: the graph counts the account.
-            None if label.event_id.is_none() && nodes.is_empty() => return,
-            None => {}
+            if label.event_id.is_some() || !nodes.is_empty() {
+                self.learn_account(account, &fresh);
+                self.learn_about(&nodes, &fresh);
+            }
+            return;
+        };
+        let before = event.finding;
+        // The newest verdict on an event counts; an older one that comes late is passed over.
+        if before.verdict != 0 && label.ts_ms < before.newest_ms {
+            return;
         }
-        self.learn_all(account, &nodes, &fresh);
+        if before.verdict == verdict {
+            let finding = Finding { newest_ms: label.ts_ms, ..before };
+            self.recent.set_finding(seq, finding, event.nodes);
+            return;
+        }
+        let counted: SmallVec<[Node; 8]> =
+            event.nodes.iter().filter_map(|n| self.still(n)).collect();
+        if before.verdict != 0 {
+            let back = taken_back(&before);
+            self.learn_account(account, &back);
+            self.learn_about(&counted, &back);
+        }
+        let known: SmallVec<[KnownNode; 4]> = if nodes.is_empty() {
+            nodes = counted;
+            event.nodes
+        } else {
+            nodes.iter().map(|node| self.known(*node)).collect()
+        };
+        let finding = Finding {
+            verdict,
+            // Without feedback nothing is counted, and nothing is to be taken back later.
+            weight: if self.feedback { label.confidence } else { 0.0 },
+            counted_ms: label.ts_ms,
+            newest_ms: label.ts_ms,
+        };
+        self.recent.set_finding(seq, finding, known);
+        self.learn_account(account, &fresh);
+        self.learn_about(&nodes, &fresh);
     }
 
-    fn learn_all(&mut self, account: u32, nodes: &[Node], seen: &LabelSeen) {
-        if let Some(layout) = self.schema.layout(Role::ACCOUNT) {
+    fn learn_account(&mut self, account: u32, seen: &LabelSeen) {
+        if let Some(layout) = self.schema.layout(Role::ACCOUNT).filter(|_| self.feedback) {
             layout.learn(self.accounts.acting.get_mut(account), seen);
             self.accounts.dirty.mark(account);
         }
+    }
+
+    fn learn_about(&mut self, nodes: &[Node], seen: &LabelSeen) {
+        if !self.feedback {
+            return;
+        }
         for node in nodes {
-            let (kind, id) = (node.kind(), node.index());
-            if kind == 0 {
+            let id = node.index();
+            let Some(kind) = self.nodes.kind_of(*node) else {
                 if let Some(layout) = self.schema.layout(Role::TARGET)
                     && self.accounts.keys.is_live(id)
                 {
                     layout.learn(self.accounts.received_mut(id, layout), seen);
                     self.accounts.dirty.mark(id);
                 }
-            } else if let (Some(own), Some(spec)) =
-                (self.kinds[kind - 1].as_mut(), self.schema.kinds().get(kind - 1))
+                continue;
+            };
+            if let (Some(own), Some(spec)) =
+                (self.kinds[kind].as_mut(), self.schema.kinds().get(kind))
                 && let Some(layout) = self.schema.layout(spec.role)
                 && own.keys.is_live(id)
             {
@@ -149,21 +196,34 @@ impl Engine {
         }
     }
 
-    /// A label that clears an account undoes the action in force against it.
-    fn clear(&mut self, label: &Label, account: u32, effects: &mut Effects) {
+    /// A label that clears an account undoes the action in force against it; one that clears an event, only
+    /// if that event led to it.
+    fn clear(
+        &mut self,
+        label: &Label,
+        account: u32,
+        only_event: Option<&str>,
+        effects: &mut Effects,
+    ) {
         let hash = self.accounts.keys.hash_of(account);
         if !self.deciding.concerns(hash) {
             return;
         }
         self.decide_pending(effects);
         let name = self.accounts.keys.text(account);
-        let only_event = match (self.config.labels.unit, &label.event_id) {
-            (LabelUnit::Event, Some(event_id)) => Some(event_id.as_str()),
-            _ => None,
-        };
         if let Some(draft) = self.deciding.reverse(hash, name, label.ts_ms, only_event) {
             self.counts.reversals += 1;
             effects.actions.push(draft);
         }
+    }
+}
+
+/// The opposite of what was counted.
+fn taken_back(finding: &Finding) -> LabelSeen {
+    LabelSeen {
+        ts_ms: finding.counted_ms,
+        weight: finding.weight,
+        bad_delta: -i8::from(finding.verdict == BAD),
+        labelled_delta: -1,
     }
 }

@@ -8,6 +8,8 @@
 //! One call per arrow; nothing waits, reads a clock, draws a random number or iterates a hash map in an
 //! order that reaches an output. Time is a field of the event.
 
+mod ahead;
+mod arrived;
 mod build;
 pub mod config;
 mod decide;
@@ -16,8 +18,8 @@ mod expire;
 mod explain;
 mod extract;
 mod finish;
-mod held;
 pub mod intern;
+pub mod invariants;
 pub mod labelfree;
 mod labels;
 pub mod limits;

@@ -18,8 +18,11 @@ pub const TIE_GROUP_MAX: usize = 100_000;
 pub const DEAD_LETTER_BYTES_MAX: usize = 64 << 10;
 /// Reasons published with an action.
 pub const REASONS_MAX: usize = 5;
-/// Accounts examined for expiry per event.
-pub const SWEEP_PER_EVENT: u32 = 1;
+/// Messages that are looked ahead at together; their events' profiles, links and lines fit the cache.
+pub const AHEAD_MESSAGES: usize = 24;
+/// Records examined for expiry, after every so many events: one an event, in bursts that wait for memory
+/// once.
+pub const SWEEP_RECORDS: u32 = 16;
 /// Entities of one kind, and accounts: ids are 27 bits wide.
 pub const IDS_MAX: u32 = graph::Node::INDEX_MAX;
 /// Entries of the recent-event index that are saved together.

@@ -18,7 +18,9 @@ pub fn pseudonym(secret: &[u8], key: &str) -> String {
 /// that collide; fixed otherwise.
 pub fn lookup_key(secret: Option<&[u8]>) -> [u8; 16] {
     let digest = match secret {
-        Some(secret) => Sha256::new().chain_update(b"detector look-up key").chain_update(secret).finalize(),
+        Some(secret) => {
+            Sha256::new().chain_update(b"detector look-up key").chain_update(secret).finalize()
+        }
         None => Sha256::digest(b"detector look-up key, no secret configured"),
     };
     let mut key = [0; 16];

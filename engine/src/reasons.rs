@@ -13,7 +13,13 @@ pub struct Phrases {
 impl Phrases {
     pub(crate) fn new(engine: &Engine) -> Self {
         Self {
-            kinds: engine.schema.kinds().iter().filter(|k| !k.is_account).map(|k| k.name.clone()).collect(),
+            kinds: engine
+                .schema
+                .kinds()
+                .iter()
+                .filter(|k| !k.is_account)
+                .map(|k| k.name.clone())
+                .collect(),
             roles: engine.schema.account_roles().iter().map(|r| r.name.clone()).collect(),
         }
     }
@@ -27,22 +33,36 @@ impl Phrases {
             "graph.suspicion" => return format!("suspicion through its links is {percent}"),
             "graph.links" => return format!("it is linked to {number} things and accounts"),
             "graph.bad_rate.max_strong" => {
-                return format!("on its riskiest device-like thing, about {percent} of the other accounts are known bad");
+                return format!(
+                    "on its riskiest device-like thing, about {percent} of the other accounts are known bad"
+                );
             }
             "graph.bad_rate.mean" => {
-                return format!("over all that it is linked to, about {percent} of the other accounts are known bad");
+                return format!(
+                    "over all that it is linked to, about {percent} of the other accounts are known bad"
+                );
             }
-            "graph.component.size" => return format!("{number} accounts are bound together by shared things"),
+            "graph.component.size" => {
+                return format!("{number} accounts are bound together by shared things");
+            }
             "graph.component.bad_fraction" => {
-                return format!("{percent} of the accounts bound to it by shared things are known bad");
+                return format!(
+                    "{percent} of the accounts bound to it by shared things are known bad"
+                );
             }
             "graph.component.growth" => return format!("its ring grew by {number} links lately"),
             "graph.component.age_h" => return format!("its ring began {number} hours ago"),
-            "graph.co_share.accounts" => return format!("{number} other accounts share two or more things with it"),
-            "graph.co_share.bad" => {
-                return format!("{number} of the accounts that share two or more things with it are known bad");
+            "graph.co_share.accounts" => {
+                return format!("{number} other accounts share two or more things with it");
             }
-            "graph.co_share.shared_max" => return format!("it shares {number} things with one other account"),
+            "graph.co_share.bad" => {
+                return format!(
+                    "{number} of the accounts that share two or more things with it are known bad"
+                );
+            }
+            "graph.co_share.shared_max" => {
+                return format!("it shares {number} things with one other account");
+            }
             _ => {}
         }
         if let Some(rest) = name.strip_prefix("graph.")
@@ -51,8 +71,12 @@ impl Phrases {
             let the = self.thing(thing);
             return match field {
                 "degree" => format!("{number} accounts use {the}"),
-                "bad_rate" => format!("about {percent} of the other accounts on {the} are known bad"),
-                "members_suspicion" => format!("the other accounts on {the} are on average {percent} suspect"),
+                "bad_rate" => {
+                    format!("about {percent} of the other accounts on {the} are known bad")
+                }
+                "members_suspicion" => {
+                    format!("the other accounts on {the} are on average {percent} suspect")
+                }
                 "new_short" | "new_long" => format!("{number} accounts came to {the} lately"),
                 "age_h" => format!("{the} was first seen {number} hours ago"),
                 "link_age_h" => format!("it has used {the} for {number} hours"),
@@ -81,7 +105,11 @@ impl Phrases {
             "your recent activity is unusual for your account or for accounts like yours"
         } else if name.starts_with("event.") {
             "this activity is unusual"
-        } else if self.kinds.iter().any(|k| name.strip_prefix(k.as_str()).is_some_and(|r| r.starts_with('.'))) {
+        } else if self
+            .kinds
+            .iter()
+            .any(|k| name.strip_prefix(k.as_str()).is_some_and(|r| r.starts_with('.')))
+        {
             "a device, address or means of payment that you used shows unusual activity"
         } else {
             return None;
@@ -140,10 +168,18 @@ mod tests {
             p.moderator("graph.device.bad_rate", Some(0.6)),
             "about 60 % of the other accounts on this device are known bad"
         );
-        assert_eq!(p.moderator("account.messages.in_10m", Some(42.0)), "messages in 10m of the account is 42");
-        assert_eq!(p.moderator("graph.target.account_bad", Some(1.0)), "the account acted upon is known bad");
+        assert_eq!(
+            p.moderator("account.messages.in_10m", Some(42.0)),
+            "messages in 10m of the account is 42"
+        );
+        assert_eq!(
+            p.moderator("graph.target.account_bad", Some(1.0)),
+            "the account acted upon is known bad"
+        );
         assert_eq!(p.moderator("account.gap_s", None), "gap s of the account is not known");
-        for name in ["graph.device.bad_rate", "received.events.1d", "account.events.1d", "device.events.1d"] {
+        for name in
+            ["graph.device.bad_rate", "received.events.1d", "account.events.1d", "device.events.1d"]
+        {
             let text = p.owner(name).unwrap();
             assert!(!text.contains(char::is_numeric), "{text}");
         }

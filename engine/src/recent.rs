@@ -1,5 +1,7 @@
-//! The bounded index of recent events: recognises redelivered ones, and joins labels that name an event
+//! The bounded memory of recent events: recognises redelivered ones, and joins labels that name an event
 //! alone to the account and entities of that event. Oldest first out, by count and by age.
+//!
+//! Ids are used again after their key was forgotten, so every id stands beside a part of its key's hash.
 
 use crate::limits::RECENT_CHUNK;
 use graph::Node;
@@ -7,27 +9,80 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 
+/// A node, and the low half of its key's hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownNode {
+    /// The node, as long as its id stands for the same key.
+    pub node: Node,
+    /// Low half of the hash of the key.
+    pub check: u32,
+}
+
+/// What was found out about an event, and what it was counted as.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Finding {
+    /// 0 nothing, 1 good, 2 bad.
+    pub verdict: u8,
+    /// With which weight it was counted.
+    pub weight: f32,
+    /// When what was counted became known.
+    pub counted_ms: i64,
+    /// When the newest label about the event became known.
+    pub newest_ms: i64,
+}
+
 /// What is remembered of one event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remembered {
     /// Hash of the event id.
     pub event_hash: u64,
-    /// Who did it.
+    /// Hash of the key of the account that did it; with the event's, what tells it from all others.
+    pub account_hash: u64,
+    /// The account, as long as its id stands for the same key.
     pub account: u32,
-    /// What was found out about it so far: 0 nothing, 1 good, 2 bad.
-    pub verdict: u8,
     /// When it happened.
     pub ts_ms: i64,
-    /// When the verdict became known.
-    pub verdict_ts_ms: i64,
-    /// The target, if any, then the entities.
-    pub nodes: SmallVec<[Node; 4]>,
+    /// What was found out about it so far.
+    pub finding: Finding,
+    /// The other accounts, then the entities; once a label named others, those.
+    pub nodes: SmallVec<[KnownNode; 4]>,
 }
 
-/// The index. About 100 bytes per event.
+impl Remembered {
+    /// An event about which nothing is known yet.
+    pub fn new(
+        event_hash: u64,
+        account_hash: u64,
+        account: u32,
+        ts_ms: i64,
+        nodes: SmallVec<[KnownNode; 4]>,
+    ) -> Self {
+        Self { event_hash, account_hash, account, ts_ms, finding: Finding::default(), nodes }
+    }
+
+    /// Where the event stands in the table.
+    fn place(&self) -> u64 {
+        place(self.event_hash, self.account_hash)
+    }
+
+    /// Whether anybody did it, still.
+    fn is_there(&self) -> bool {
+        self.account != ERASED
+    }
+}
+
+/// Platforms number events by account, too: the id alone does not spread.
+fn place(event_hash: u64, account_hash: u64) -> u64 {
+    (event_hash ^ account_hash.rotate_left(32)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// The memory. About 140 bytes per event.
 #[derive(Debug)]
 pub struct RecentEvents {
+    /// Sequence numbers by event and account.
     table: HashTable<u64>,
+    /// Sequence numbers of the newest events by their ids alone; made with the first label that asks.
+    by_id: Option<HashTable<u64>>,
     ring: VecDeque<Remembered>,
     /// Sequence number of the ring's front.
     first: u64,
@@ -39,10 +94,11 @@ pub struct RecentEvents {
 }
 
 impl RecentEvents {
-    /// An index of at most `events_max` events, none older than `age_ms_max` behind the newest.
+    /// A memory of at most `events_max` events, none older than `age_ms_max` behind the newest.
     pub fn new(events_max: usize, age_ms_max: i64) -> Self {
         Self {
             table: HashTable::new(),
+            by_id: None,
             ring: VecDeque::new(),
             first: 0,
             events_max: events_max.max(1),
@@ -53,20 +109,47 @@ impl RecentEvents {
         }
     }
 
-    /// The newest event with this id hash.
-    #[inline]
-    pub fn find(&self, event_hash: u64) -> Option<(u64, &Remembered)> {
-        let seq = self
-            .table
-            .find(event_hash, |&seq| self.ring[(seq - self.first) as usize].event_hash == event_hash)?;
-        Some((*seq, &self.ring[(*seq - self.first) as usize]))
+    fn at(&self, seq: u64) -> (u64, &Remembered) {
+        (seq, &self.ring[(seq - self.first) as usize])
     }
 
-    /// Changes the verdict of an event found before.
-    pub fn set_verdict(&mut self, seq: u64, verdict: u8, known_ms: i64) {
+    /// The event with this id of this account, by their hashes.
+    #[inline]
+    pub fn find_of(&self, event_hash: u64, account_hash: u64) -> Option<(u64, &Remembered)> {
+        let seq = self.table.find(place(event_hash, account_hash), |&seq| {
+            let event = &self.ring[(seq - self.first) as usize];
+            event.event_hash == event_hash && event.account_hash == account_hash
+        })?;
+        Some(self.at(*seq))
+    }
+
+    /// The newest event with this id, whoever did it. The first call costs a pass over the memory.
+    pub fn find(&mut self, event_hash: u64) -> Option<(u64, &Remembered)> {
+        if self.by_id.is_none() {
+            let mut by_id = HashTable::with_capacity(self.ring.len());
+            for (seq, event) in (self.first..).zip(&self.ring) {
+                if event.is_there() {
+                    enter(&mut by_id, &self.ring, self.first, seq);
+                }
+            }
+            self.by_id = Some(by_id);
+        }
+        let (ring, first) = (&self.ring, self.first);
+        let by_id = self.by_id.as_ref()?;
+        let seq =
+            *by_id.find(event_hash, |&s| ring[(s - first) as usize].event_hash == event_hash)?;
+        Some(self.at(seq))
+    }
+
+    /// Changes what was found out about an event, and which nodes it was counted for.
+    pub fn set_finding(&mut self, seq: u64, finding: Finding, nodes: SmallVec<[KnownNode; 4]>) {
         let event = &mut self.ring[(seq - self.first) as usize];
-        event.verdict = verdict;
-        event.verdict_ts_ms = known_ms;
+        event.finding = finding;
+        event.nodes = nodes;
+        self.touched(seq);
+    }
+
+    fn touched(&mut self, seq: u64) {
         if seq < self.dirty_from {
             self.dirty_chunks.insert(seq / RECENT_CHUNK as u64);
         }
@@ -77,31 +160,48 @@ impl RecentEvents {
         while self.ring.len() >= self.events_max {
             self.pop_front();
         }
-        while self.ring.front().is_some_and(|e| watermark_ms.saturating_sub(e.ts_ms) > self.age_ms_max)
+        while self
+            .ring
+            .front()
+            .is_some_and(|e| watermark_ms.saturating_sub(e.ts_ms) > self.age_ms_max)
         {
             self.pop_front();
         }
-        let hash = event.event_hash;
-        let seq = self.first + self.ring.len() as u64;
-        self.ring.push_back(event);
-        self.index(hash, seq);
+        self.push(event);
     }
 
-    /// A newer event under the same id (of another account) takes the place of the older one.
-    fn index(&mut self, hash: u64, seq: u64) {
-        let (ring, first) = (&self.ring, self.first);
-        match self.table.find_mut(hash, |&s| ring[(s - first) as usize].event_hash == hash) {
-            Some(slot) => *slot = seq,
-            None => {
-                self.table.insert_unique(hash, seq, |&s| ring[(s - first) as usize].event_hash);
+    fn push(&mut self, event: Remembered) {
+        let seq = self.first + self.ring.len() as u64;
+        let (place, there) = (event.place(), event.is_there());
+        self.ring.push_back(event);
+        if there {
+            let (ring, first) = (&self.ring, self.first);
+            self.table.insert_unique(place, seq, |&s| ring[(s - first) as usize].place());
+            if let Some(by_id) = &mut self.by_id {
+                enter(by_id, ring, first, seq);
             }
+        }
+    }
+
+    /// Reads what the next so many insertions will push out.
+    pub fn look_ahead(&self, events: usize) {
+        if self.ring.len() + events <= self.events_max {
+            return;
+        }
+        for (seq, event) in (self.first..).zip(self.ring.iter().take(events)) {
+            std::hint::black_box(self.table.find(event.place(), |&s| s == seq).is_some());
         }
     }
 
     fn pop_front(&mut self) {
         let Some(front) = self.ring.front() else { return };
         let seq = self.first;
-        if let Ok(entry) = self.table.find_entry(front.event_hash, |&s| s == seq) {
+        if let Ok(entry) = self.table.find_entry(front.place(), |&s| s == seq) {
+            entry.remove();
+        }
+        if let Some(by_id) = &mut self.by_id
+            && let Ok(entry) = by_id.find_entry(front.event_hash, |&s| s == seq)
+        {
             entry.remove();
         }
         self.ring.pop_front();
@@ -114,37 +214,33 @@ impl RecentEvents {
         }
     }
 
-    /// Forgets everything about an account (erasure). Linear in the index.
-    pub fn forget_account(&mut self, account: u32) {
+    /// Forgets everything about an account (erasure), and returns its events about which something was
+    /// found out. Linear in the memory.
+    pub fn forget_account(&mut self, account_hash: u64) -> Vec<Remembered> {
+        let mut found = Vec::new();
+        let met = |n: &KnownNode| n.node.kind() == 0 && n.check == account_hash as u32;
         for at in 0..self.ring.len() {
-            if self.ring[at].account == account || self.ring[at].nodes.contains(&Node::account(account)) {
-                let seq = self.first + at as u64;
-                if self.ring[at].account == account {
-                    let hash = self.ring[at].event_hash;
-                    if let Ok(entry) = self.table.find_entry(hash, |&s| s == seq) {
-                        entry.remove();
-                    }
-                    self.ring[at].event_hash = 0;
-                    self.ring[at].account = ERASED;
-                    self.ring[at].nodes.clear();
-                } else {
-                    self.ring[at].nodes.retain(|n| *n != Node::account(account));
+            let seq = self.first + at as u64;
+            let event = &mut self.ring[at];
+            if event.account_hash == account_hash && event.is_there() {
+                if let Ok(entry) = self.table.find_entry(event.place(), |&s| s == seq) {
+                    entry.remove();
                 }
-                if seq < self.dirty_from {
-                    self.dirty_chunks.insert(seq / RECENT_CHUNK as u64);
+                let nothing = Remembered::new(0, 0, ERASED, event.ts_ms, SmallVec::new());
+                let event = std::mem::replace(event, nothing);
+                if event.finding.verdict != 0 {
+                    found.push(event);
                 }
+            } else if event.nodes.iter().any(met) {
+                event.nodes.retain(|n| !met(n));
+            } else {
+                continue;
             }
+            self.touched(seq);
         }
-    }
-
-    /// How many events are remembered.
-    pub fn len(&self) -> usize {
-        self.ring.len()
-    }
-
-    /// Whether none is remembered.
-    pub fn is_empty(&self) -> bool {
-        self.ring.is_empty()
+        // An older event of somebody else may have the same id.
+        self.by_id = None;
+        found
     }
 
     /// Chunks changed since the last call, with their bytes (`None`: gone), and the sequence of the front.
@@ -192,11 +288,7 @@ impl RecentEvents {
                     if seq != self.first + self.ring.len() as u64 {
                         return Err("chunks of recent events do not join");
                     }
-                    let (hash, known) = (event.event_hash, event.account != ERASED);
-                    self.ring.push_back(event);
-                    if known {
-                        self.index(hash, seq);
-                    }
+                    self.push(event);
                 }
                 seq += 1;
             }
@@ -207,7 +299,18 @@ impl RecentEvents {
 
     /// Heap bytes held.
     pub fn bytes(&self) -> usize {
-        self.table.allocation_size() + self.ring.capacity() * size_of::<Remembered>()
+        let by_id = self.by_id.as_ref().map_or(0, HashTable::allocation_size);
+        self.table.allocation_size() + by_id + self.ring.capacity() * size_of::<Remembered>()
+    }
+}
+
+/// A newer event under the same id takes the place of the older one.
+fn enter(by_id: &mut HashTable<u64>, ring: &VecDeque<Remembered>, first: u64, seq: u64) {
+    let hash_of = |s: u64| ring[(s - first) as usize].event_hash;
+    let hash = hash_of(seq);
+    match by_id.find_mut(hash, |&s| hash_of(s) == hash) {
+        Some(slot) => *slot = seq,
+        None => drop(by_id.insert_unique(hash, seq, |&s| hash_of(s))),
     }
 }
 
@@ -216,13 +319,21 @@ const ERASED: u32 = u32::MAX;
 
 fn write_entry(out: &mut Vec<u8>, event: &Remembered) {
     out.extend_from_slice(&event.event_hash.to_le_bytes());
+    out.extend_from_slice(&event.account_hash.to_le_bytes());
     out.extend_from_slice(&event.account.to_le_bytes());
-    out.push(event.verdict);
-    out.push(event.nodes.len() as u8);
     out.extend_from_slice(&event.ts_ms.to_le_bytes());
-    out.extend_from_slice(&event.verdict_ts_ms.to_le_bytes());
-    for node in &event.nodes {
-        out.extend_from_slice(&node.to_bits().to_le_bytes());
+    let Finding { verdict, weight, counted_ms, newest_ms } = event.finding;
+    out.push(verdict);
+    if verdict != 0 {
+        out.extend_from_slice(&weight.to_le_bytes());
+        out.extend_from_slice(&counted_ms.to_le_bytes());
+        out.extend_from_slice(&newest_ms.to_le_bytes());
+    }
+    // An event names at most 33 keys.
+    out.push(event.nodes.len() as u8);
+    for known in &event.nodes {
+        out.extend_from_slice(&known.node.to_bits().to_le_bytes());
+        out.extend_from_slice(&known.check.to_le_bytes());
     }
 }
 
@@ -233,15 +344,23 @@ fn read_entry(rest: &mut &[u8]) -> Option<Remembered> {
         Some(*head)
     }
     let event_hash = u64::from_le_bytes(take(rest)?);
+    let account_hash = u64::from_le_bytes(take(rest)?);
     let account = u32::from_le_bytes(take(rest)?);
-    let [verdict, count] = take(rest)?;
     let ts_ms = i64::from_le_bytes(take(rest)?);
-    let verdict_ts_ms = i64::from_le_bytes(take(rest)?);
+    let [verdict] = take(rest)?;
+    let mut finding = Finding { verdict, ..Finding::default() };
+    if verdict != 0 {
+        finding.weight = f32::from_le_bytes(take(rest)?);
+        finding.counted_ms = i64::from_le_bytes(take(rest)?);
+        finding.newest_ms = i64::from_le_bytes(take(rest)?);
+    }
+    let [count] = take(rest)?;
     let mut nodes = SmallVec::new();
     for _ in 0..count {
-        nodes.push(Node::from_bits(u32::from_le_bytes(take(rest)?)));
+        let node = Node::from_bits(u32::from_le_bytes(take(rest)?));
+        nodes.push(KnownNode { node, check: u32::from_le_bytes(take(rest)?) });
     }
-    Some(Remembered { event_hash, account, verdict, ts_ms, verdict_ts_ms, nodes })
+    Some(Remembered { event_hash, account_hash, account, ts_ms, finding, nodes })
 }
 
 #[cfg(test)]
@@ -249,8 +368,9 @@ mod tests {
     use super::*;
 
     fn event(hash: u64, account: u32, ts_ms: i64) -> Remembered {
-        let nodes = SmallVec::from_slice(&[Node::new(1, account), Node::account(account + 1)]);
-        Remembered { event_hash: hash, account, verdict: 0, ts_ms, verdict_ts_ms: 0, nodes }
+        let nodes = [Node::new(1, account), Node::account(account + 1)];
+        let nodes = nodes.map(|node| KnownNode { node, check: node.index() });
+        Remembered::new(hash, account.into(), account, ts_ms, SmallVec::from_slice(&nodes))
     }
 
     #[test]
@@ -259,29 +379,48 @@ mod tests {
         for i in 0..5 {
             recent.insert(event(i, i as u32, i as i64), i as i64);
         }
-        assert_eq!(recent.len(), 3);
-        assert!(recent.find(1).is_none());
+        assert_eq!(recent.ring.len(), 3);
+        assert!(recent.find(1).is_none() && recent.find_of(1, 1).is_none());
         assert_eq!(recent.find(2).unwrap().1.account, 2);
+        assert_eq!(recent.find_of(2, 2).unwrap().0, 2);
         recent.insert(event(9, 9, 200), 200);
-        assert_eq!(recent.len(), 1);
+        assert_eq!(recent.ring.len(), 1);
         assert!(recent.find(4).is_none());
     }
 
     #[test]
-    fn the_newest_of_two_events_with_one_id_is_found() {
-        let mut recent = RecentEvents::new(2, i64::MAX);
+    fn the_newest_of_two_events_with_one_id_is_found_and_both_are_by_account() {
+        let mut recent = RecentEvents::new(3, i64::MAX);
         recent.insert(event(7, 1, 1), 1);
         recent.insert(event(7, 2, 2), 2);
         assert_eq!(recent.find(7).unwrap().1.account, 2);
+        assert_eq!(recent.find_of(7, 1).unwrap().1.account, 1);
         recent.insert(event(8, 3, 3), 3);
-        assert_eq!(recent.find(7).unwrap().1.account, 2, "the older one leaving takes nothing with it");
+        assert_eq!(recent.forget_account(2), []);
+        assert_eq!(recent.find(7).unwrap().1.account, 1, "the older one is the newest now");
+        recent.insert(event(9, 4, 4), 4);
+        assert!(recent.find(7).is_none() && recent.find_of(7, 1).is_none());
+    }
+
+    #[test]
+    fn what_was_found_out_about_an_erased_account_is_handed_back() {
+        let mut recent = RecentEvents::new(9, i64::MAX);
+        for id in 0..3 {
+            recent.insert(event(id, id as u32, 5), 5);
+        }
+        let nodes = recent.find(1).unwrap().1.nodes.clone();
+        recent.set_finding(1, Finding { verdict: 2, ..Finding::default() }, nodes);
+        assert_eq!(recent.forget_account(1).iter().map(|e| e.event_hash).collect::<Vec<_>>(), [1]);
+        assert_eq!(recent.find_of(0, 0).unwrap().1.nodes.len(), 1, "as the one met, too");
+        assert_eq!(recent.find_of(2, 2).unwrap().1.nodes.len(), 2);
     }
 
     #[test]
     fn saved_in_pieces_and_restored_it_is_the_same() {
         let mut old = RecentEvents::new(2500, i64::MAX);
         let mut saved = std::collections::BTreeMap::new();
-        let keep = |saved: &mut std::collections::BTreeMap<u64, Vec<u8>>, old: &mut RecentEvents| {
+        let keep = |saved: &mut std::collections::BTreeMap<u64, Vec<u8>>,
+                    old: &mut RecentEvents| {
             for (chunk, bytes) in old.take_dirty() {
                 match bytes {
                     Some(bytes) => drop(saved.insert(chunk, bytes)),
@@ -293,8 +432,12 @@ mod tests {
             old.insert(event(i * 31, (i % 50) as u32, i as i64), i as i64);
             if i % 777 == 0 {
                 if i > 2000 {
-                    let (seq, _) = old.find((i - 1500) * 31).unwrap();
-                    old.set_verdict(seq, 2, i as i64);
+                    let (seq, event) = old.find((i - 1500) * 31).unwrap();
+                    let nodes = event.nodes.clone();
+                    let ms = i as i64;
+                    let finding =
+                        Finding { verdict: 2, weight: 0.5, counted_ms: ms, newest_ms: ms };
+                    old.set_finding(seq, finding, nodes);
                 }
                 if i == 777 * 4 {
                     old.forget_account(7);
@@ -309,6 +452,9 @@ mod tests {
         assert_eq!(old.ring, new.ring);
         for i in 0..6000u64 {
             assert_eq!(old.find(i * 31).map(|f| f.0), new.find(i * 31).map(|f| f.0));
+            let account = i % 50;
+            let of = |r: &RecentEvents| r.find_of(i * 31, account).map(|f| f.0);
+            assert_eq!(of(&old), of(&new));
         }
         assert!(new.restore(0, &[(0, vec![1, 2, 3])]).is_err());
     }

@@ -7,7 +7,8 @@ const SEGMENT_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Slab {
     words: usize,
-    per_segment: usize,
+    /// Records per segment: two to the power of this.
+    bits: u32,
     segments: Vec<Vec<u64>>,
     len: u32,
 }
@@ -16,7 +17,12 @@ impl Slab {
     /// A slab of records of `record_bytes` (rounded up to 8).
     pub fn new(record_bytes: usize) -> Self {
         let words = record_bytes.div_ceil(8).max(1);
-        Self { words, per_segment: (SEGMENT_BYTES / (words * 8)).max(1), segments: Vec::new(), len: 0 }
+        Self {
+            words,
+            bits: (SEGMENT_BYTES / (words * 8)).max(1).ilog2(),
+            segments: Vec::new(),
+            len: 0,
+        }
     }
 
     /// How many records there are.
@@ -24,15 +30,10 @@ impl Slab {
         self.len
     }
 
-    /// Whether there is no record.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// Makes sure that records below `len` exist; new ones are zero.
     pub fn grow(&mut self, len: u32) {
-        while (self.segments.len() * self.per_segment) < len as usize {
-            self.segments.push(vec![0; self.words * self.per_segment]);
+        while (self.segments.len() << self.bits) < len as usize {
+            self.segments.push(vec![0; self.words << self.bits]);
         }
         self.len = self.len.max(len);
     }
@@ -40,7 +41,7 @@ impl Slab {
     #[inline]
     fn place(&self, index: u32) -> (usize, usize) {
         let index = index as usize;
-        (index / self.per_segment, (index % self.per_segment) * self.words)
+        (index >> self.bits, (index & ((1 << self.bits) - 1)) * self.words)
     }
 
     /// One record's bytes.

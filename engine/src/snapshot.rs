@@ -4,13 +4,17 @@
 //! Keys: `a` account, `e` entity of a kind, `l` line of the link graph, `p` policy state, `r` chunk of recent
 //! events, `g` globals. Ids are kept, so that nothing depends on the order of loading.
 
+use crate::arrived::HeldV1;
 use crate::effects::Counts;
 use crate::policy::{AccountPolicyState, CapState};
 use crate::state::Standing;
-use crate::step::{Engine, Held};
+use crate::step::Engine;
 use features::layout::Role;
 use graph::Node;
 use serde::{Deserialize, Serialize};
+
+/// Version of all records together.
+const FORMAT: u32 = 1;
 
 /// A record that cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -27,16 +31,18 @@ fn damaged(what: &'static str, why: impl ToString) -> LoadError {
 /// What belongs to no record.
 #[derive(Debug, Serialize, Deserialize)]
 struct Globals {
+    format: u32,
     watermark_ms: i64,
     first_ms: Option<i64>,
     counts: Counts,
     sweep_at: u32,
+    unswept: u32,
     recent_front: u64,
     account_ids: u32,
     entity_ids: Vec<u32>,
     caps: Vec<u8>,
     graph: Vec<u8>,
-    held: Vec<crate::held::HeldV1>,
+    held: Vec<HeldV1>,
 }
 
 fn key(tag: u8, kind: u8, id: u64) -> Vec<u8> {
@@ -107,16 +113,22 @@ impl Engine {
         let mut graph = Vec::new();
         self.graph.save_globals(&mut graph);
         let globals = Globals {
+            format: FORMAT,
             watermark_ms: self.watermark_ms,
             first_ms: self.first_ms,
             counts: self.counts,
             sweep_at: self.sweep_at,
+            unswept: self.unswept,
             recent_front: self.recent.front(),
             account_ids: self.accounts.keys.bound(),
-            entity_ids: self.kinds.iter().map(|k| k.as_ref().map_or(0, |k| k.keys.bound())).collect(),
+            entity_ids: self
+                .kinds
+                .iter()
+                .map(|k| k.as_ref().map_or(0, |k| k.keys.bound()))
+                .collect(),
             caps: self.deciding.caps.to_bytes().to_vec(),
             graph,
-            held: self.held.iter().map(Held::to_saved).collect(),
+            held: self.held.iter().map(HeldV1::new).collect(),
         };
         // Serialising to memory does not fail.
         save(key(b'g', 0, 0), Some(serde_json::to_vec(&globals).unwrap_or_default()));
@@ -164,17 +176,20 @@ impl Loading<'_> {
         };
         let id = u64::from_be_bytes(id);
         match tag {
-            b'a' => self.account(id as u32, value).ok_or_else(|| damaged("an account", "it does not fit")),
-            b'e' => {
-                self.entity(kind.into(), id as u32, value).ok_or_else(|| damaged("an entity", "it does not fit"))
-            }
+            b'a' => self
+                .account(id as u32, value)
+                .ok_or_else(|| damaged("an account", "it does not fit")),
+            b'e' => self
+                .entity(kind.into(), id as u32, value)
+                .ok_or_else(|| damaged("an entity", "it does not fit")),
             b'l' => self
                 .engine
                 .graph
                 .load_entity(Node::from_bits(id as u32), value)
                 .map_err(|e| damaged("the link graph", e)),
             b'p' => {
-                let state = AccountPolicyState::from_bytes(value).map_err(|e| damaged("the policy", e))?;
+                let state =
+                    AccountPolicyState::from_bytes(value).map_err(|e| damaged("the policy", e))?;
                 self.engine.deciding.states.insert(id, state);
                 Ok(())
             }
@@ -183,7 +198,14 @@ impl Loading<'_> {
                 Ok(())
             }
             b'g' => {
-                let globals = serde_json::from_slice(value).map_err(|e| damaged("globals", e))?;
+                let globals: Globals =
+                    serde_json::from_slice(value).map_err(|e| damaged("globals", e))?;
+                if globals.format != FORMAT {
+                    return Err(damaged(
+                        "globals",
+                        format!("form {}, this version reads {FORMAT}", globals.format),
+                    ));
+                }
                 self.globals = Some(globals);
                 Ok(())
             }
@@ -256,15 +278,21 @@ impl Loading<'_> {
             }
         }
         self.chunks.sort_by_key(|(number, _)| *number);
-        engine.recent.restore(globals.recent_front, &self.chunks).map_err(|e| damaged("recent events", e))?;
+        engine
+            .recent
+            .restore(globals.recent_front, &self.chunks)
+            .map_err(|e| damaged("recent events", e))?;
         engine.graph.load_globals(&globals.graph).map_err(|e| damaged("the link graph", e))?;
         engine.graph.rebuild_components();
-        engine.deciding.caps = CapState::from_bytes(&globals.caps).map_err(|e| damaged("the caps", e))?;
+        engine.deciding.caps =
+            CapState::from_bytes(&globals.caps).map_err(|e| damaged("the caps", e))?;
         engine.watermark_ms = globals.watermark_ms;
         engine.first_ms = globals.first_ms;
         engine.counts = globals.counts;
         engine.sweep_at = globals.sweep_at;
-        engine.held = globals.held.iter().map(crate::held::HeldV1::to_held).collect();
+        engine.unswept = globals.unswept;
+        engine.held = globals.held.iter().map(HeldV1::arrived).collect();
+        engine.held_ids = engine.held.iter().map(|h| (h.hashes.event, h.hashes.account)).collect();
         // Loading marks what it touches; nothing of it has changed.
         engine.accounts.dirty.take();
         for kind in engine.kinds.iter_mut().flatten() {

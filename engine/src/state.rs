@@ -3,6 +3,8 @@
 use crate::intern::Interner;
 use crate::slab::Slab;
 use features::layout::Layout;
+use features::schema::Schema;
+use graph::Node;
 
 /// Ids changed since the last checkpoint, each once, in the order in which they first changed.
 #[derive(Debug, Default)]
@@ -31,16 +33,6 @@ impl DirtySet {
             self.marked[*id as usize / 64] = 0;
         }
         std::mem::take(&mut self.list)
-    }
-
-    /// How many ids are marked.
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// Whether none is marked.
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
     }
 }
 
@@ -146,6 +138,40 @@ impl Accounts {
             + self.received.bytes()
             + self.received_at.capacity() * 4
             + self.standing.capacity() * size_of::<Standing>()
+    }
+}
+
+/// How kinds of things are numbered in the graph: those that are accounts are linked as accounts, the others
+/// count from 1 on.
+#[derive(Debug, Default)]
+pub struct NodeKinds {
+    node_kind: Vec<u8>,
+    kind: Vec<usize>,
+}
+
+impl NodeKinds {
+    /// The numbering of the declared kinds.
+    pub fn new(schema: &Schema) -> Self {
+        let mut new = Self::default();
+        for (kind, spec) in schema.kinds().iter().enumerate() {
+            if !spec.is_account {
+                new.kind.push(kind);
+            }
+            new.node_kind.push(if spec.is_account { 0 } else { new.kind.len() as u8 });
+        }
+        new
+    }
+
+    /// The node of an entity.
+    #[inline]
+    pub fn node(&self, kind: u8, id: u32) -> Node {
+        Node::new(self.node_kind.get(usize::from(kind)).copied().unwrap_or(u8::MAX), id)
+    }
+
+    /// The kind of a node; `None` for accounts.
+    #[inline]
+    pub fn kind_of(&self, node: Node) -> Option<usize> {
+        self.kind.get(node.kind().checked_sub(1)?).copied()
     }
 }
 

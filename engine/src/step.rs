@@ -1,16 +1,17 @@
 //! The straight line: a batch of messages in, effects out. The state is the engine's own; nothing here
 //! waits, reads a clock or rolls a die, and the size of a batch never changes an outcome.
 
-use crate::config::Config;
+use crate::ahead::Ahead;
+use crate::arrived::Arrived;
 use crate::build::Versions;
+use crate::config::Config;
 use crate::decide::{Deciding, ViaColumn};
 use crate::effects::{Counts, Effects, SourceRef};
-use crate::intern::KeyHasher;
-use crate::limits::{SCORE_ROWS, SWEEP_PER_EVENT, TIE_GROUP_MAX};
-use crate::recent::{RecentEvents, Remembered};
-use crate::state::{Accounts, Entities};
+use crate::intern::{Interner, KeyHasher};
+use crate::limits::{AHEAD_MESSAGES, TIE_GROUP_MAX};
+use crate::recent::{KnownNode, RecentEvents, Remembered};
+use crate::state::{Accounts, Entities, NodeKinds};
 use crate::wire::{Reject, RejectCode, Vocabulary};
-use compact_str::CompactString;
 use features::event::{Event, KindId, Label};
 use features::hits::CounterHits;
 use features::layout::Role;
@@ -19,6 +20,7 @@ use features::schema::Schema;
 use features::vector::Source;
 use graph::{LinkGraph, Node};
 use smallvec::SmallVec;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A message that could be read.
@@ -52,17 +54,6 @@ pub(crate) struct Resolved {
     /// Entities: kind and id in the kind.
     pub entities: SmallVec<[(u8, u32); 4]>,
     pub keys: SmallVec<[DistinctKey; 6]>,
-    pub event_hash: u64,
-}
-
-/// An event whose effect on the state is held back, under strict ties.
-#[derive(Clone, Debug)]
-pub(crate) struct Held {
-    pub event: Event,
-    pub resolved: Resolved,
-    /// The values of its vector that its own effect needs.
-    pub row: Vec<f32>,
-    pub evidence: u8,
 }
 
 /// Where the columns of one thing's profile stand in the vector.
@@ -90,15 +81,20 @@ pub struct Engine {
     pub(crate) privacy: Option<Vec<u8>>,
     pub(crate) graph: LinkGraph,
     pub(crate) accounts: Accounts,
+    pub(crate) nodes: NodeKinds,
     /// By kind; kinds whose keys are accounts have none of their own.
     pub(crate) kinds: Vec<Option<Entities>>,
     pub(crate) recent: RecentEvents,
     pub(crate) deciding: Deciding,
     pub(crate) watermark_ms: i64,
     pub(crate) first_ms: Option<i64>,
-    pub(crate) held: Vec<Held>,
+    /// Events of the open tie group, under strict ties, and their ids and accounts by hash.
+    pub(crate) held: Vec<Arrived>,
+    pub(crate) held_ids: BTreeSet<(u64, u64)>,
     pub(crate) counts: Counts,
     pub(crate) sweep_at: u32,
+    /// Events since the last sweep.
+    pub(crate) unswept: u32,
     pub(crate) strict_ties: bool,
     pub(crate) feedback: bool,
     pub(crate) jump_max_ms: i64,
@@ -110,149 +106,190 @@ pub struct Engine {
     pub(crate) words: Vocabulary,
     pub(crate) versions: Arc<Versions>,
     pub(crate) vector: Vec<f32>,
+    pub(crate) ahead: Vec<Ahead>,
+    /// Whether any profile keeps means over the other side: only then is an event's vector needed to apply it.
+    pub(crate) meets: bool,
 }
 
 impl Engine {
     /// Takes messages in their order; what they ask for is added to `effects`. However a stream is cut
-    /// into batches, the same effects come out.
+    /// into batches, the same effects come out. Under strict ties an event is scored when its group closes:
+    /// with the first event or label that is not of it, or by [`Engine::finish`].
     pub fn step(&mut self, batch: impl IntoIterator<Item = Input>, effects: &mut Effects) {
-        for input in batch {
-            match input {
-                Input::Event(event, source) => self.event(event, source, effects),
-                Input::Label(label) => self.label(&label, effects),
+        let mut batch = batch.into_iter();
+        let mut ahead = std::mem::take(&mut self.ahead);
+        loop {
+            ahead.extend(batch.by_ref().take(AHEAD_MESSAGES).map(|input| match input {
+                Input::Event(event, source) => Ahead::Event(self.arrive(event, source)),
+                Input::Label(label) => Ahead::Label(label),
+            }));
+            if ahead.is_empty() {
+                break;
             }
+            // Under strict ties events are only put aside now.
+            if ahead.len() > 1 && !self.strict_ties {
+                self.look_ahead(&ahead);
+            }
+            for message in &mut ahead {
+                match message {
+                    Ahead::Event(arrived) => self.event(arrived, effects),
+                    Ahead::Label(label) => self.label(label, effects),
+                }
+            }
+            ahead.clear();
         }
+        self.ahead = ahead;
         self.decide_pending(effects);
     }
 
     /// Ends the input: closes an open tie group.
     pub fn finish(&mut self, effects: &mut Effects) {
+        self.release_held(effects);
         self.decide_pending(effects);
-        self.release_held();
     }
 
     /// Whether an event of this time would be taken, given the newest time seen.
     pub fn accepts(&self, ts_ms: i64, newest_ms: i64) -> bool {
-        self.first_ms.is_none() && newest_ms < 0 || ts_ms.saturating_sub(newest_ms) <= self.jump_max_ms
+        self.first_ms.is_none() && newest_ms < 0
+            || ts_ms.saturating_sub(newest_ms) <= self.jump_max_ms
     }
 
-    fn event(&mut self, event: Event, source: SourceRef, effects: &mut Effects) {
-        if self.first_ms.is_some() && event.ts_ms.saturating_sub(self.watermark_ms) > self.jump_max_ms {
+    fn event(&mut self, arrived: &mut Arrived, effects: &mut Effects) {
+        let ts_ms = arrived.event.ts_ms;
+        let jump_ms = ts_ms.saturating_sub(self.watermark_ms);
+        if self.first_ms.is_some() && jump_ms > self.jump_max_ms {
             self.counts.rejects += 1;
             let detail = format!(
                 "ts is {} ahead of the stream, more than time.jump_max ({})",
-                features::duration::format_ms(event.ts_ms - self.watermark_ms),
+                features::duration::format_ms(jump_ms),
                 self.config.time.jump_max
             );
-            effects.rejects.push((source, Reject::new(RejectCode::TsJump, detail)));
+            effects.rejects.push((arrived.source, Reject::new(RejectCode::TsJump, detail)));
             return;
         }
-        if self.held.first().is_some_and(|held| held.event.ts_ms != event.ts_ms) {
-            self.release_held();
+        if self.held.first().is_some_and(|held| held.event.ts_ms != ts_ms) {
+            self.release_held(effects);
         }
-        let Some(resolved) = self.resolve(&event) else {
-            self.counts.rejects += 1;
-            let detail = "all ids of a kind are taken; shorten the lifetimes (ttl)";
-            effects.rejects.push((source, Reject::new(RejectCode::Full, detail)));
-            return;
-        };
-        if self.is_redelivered(&resolved) {
+        // Before anything is made known or forgotten: an event that was seen leaves no trace.
+        let id = (arrived.hashes.event, arrived.hashes.account);
+        if self.recent.find_of(id.0, id.1).is_some() || self.held_ids.contains(&id) {
             self.counts.redelivered += 1;
             return;
         }
-        self.first_ms.get_or_insert(event.ts_ms);
-        if event.ts_ms > self.watermark_ms {
-            self.watermark_ms = event.ts_ms;
-            self.graph.advance(event.ts_ms);
-        }
-        if self.watermark_ms - event.ts_ms > self.lateness_max_ms {
-            self.counts.too_late += 1;
-        }
-        self.counts.events += 1;
-
-        let hits = self.schema.hits(&event);
-        let mut vector = std::mem::take(&mut self.vector);
-        let evidence = self.extract(&event, &resolved, &hits, &mut vector);
-        self.offer(&event, &resolved, source, &vector, effects);
         if self.strict_ties {
             if self.held.len() >= TIE_GROUP_MAX {
                 self.counts.ties_cut += 1;
-                self.release_held();
+                self.release_held(effects);
             }
-            self.held.push(Held { event, resolved, row: vector.clone(), evidence });
-        } else {
-            self.apply(&event, &resolved, &hits, &vector, evidence);
+            self.move_time(ts_ms);
+            self.store_keys(arrived);
+            self.held_ids.insert(id);
+            self.held.push(arrived.clone());
+            return;
         }
+        let Some(resolved) = self.resolve(arrived) else {
+            self.reject_full(arrived, effects);
+            return;
+        };
+        self.move_time(ts_ms);
+        let hits = self.schema.hits(&arrived.event);
+        let mut vector = std::mem::take(&mut self.vector);
+        let evidence = self.extract(&arrived.event, &resolved, &hits, &mut vector);
+        self.offer(arrived, resolved.account, &vector, effects);
+        self.apply(arrived, &resolved, &hits, &vector, evidence);
         self.vector = vector;
-        if self.deciding.len() >= SCORE_ROWS {
-            self.decide_pending(effects);
-        }
-        if self.held.is_empty() {
-            self.sweep(SWEEP_PER_EVENT);
+        self.sweep_when_due(1);
+    }
+
+    fn move_time(&mut self, ts_ms: i64) {
+        self.first_ms.get_or_insert(ts_ms);
+        if ts_ms > self.watermark_ms {
+            self.watermark_ms = ts_ms;
+            self.graph.advance(ts_ms);
         }
     }
 
-    /// Lets the events of a closed tie group take effect, in their order.
-    pub(crate) fn release_held(&mut self) {
-        let group = std::mem::take(&mut self.held);
-        let events = group.len() as u32;
-        for held in group {
-            let hits = self.schema.hits(&held.event);
-            self.apply(&held.event, &held.resolved, &hits, &held.row, held.evidence);
+    fn reject_full(&mut self, arrived: &Arrived, effects: &mut Effects) {
+        self.counts.rejects += 1;
+        let detail = "all ids of a kind are taken; shorten the lifetimes (ttl)";
+        effects.rejects.push((arrived.source, Reject::new(RejectCode::Full, detail)));
+    }
+
+    /// Closes a tie group: first all of its keys are made known (and what has expired is met as new), then
+    /// all of its events are looked at, then all take effect, in their order.
+    pub(crate) fn release_held(&mut self, effects: &mut Effects) {
+        if self.held.is_empty() {
+            return;
         }
-        // Only now: ids of held events must not be given to others.
-        self.sweep(events * SWEEP_PER_EVENT);
+        let group = std::mem::take(&mut self.held);
+        self.held_ids.clear();
+        let known: Vec<Option<Resolved>> =
+            group.iter().map(|arrived| self.resolve(arrived)).collect();
+        let mut vector = std::mem::take(&mut self.vector);
+        let mut seen = Vec::with_capacity(group.len());
+        for (arrived, resolved) in group.iter().zip(&known) {
+            let Some(resolved) = resolved else {
+                self.reject_full(arrived, effects);
+                seen.push((Vec::new(), None));
+                continue;
+            };
+            let hits = self.schema.hits(&arrived.event);
+            let evidence = self.extract(&arrived.event, resolved, &hits, &mut vector);
+            self.offer(arrived, resolved.account, &vector, effects);
+            seen.push((if self.meets { vector.clone() } else { Vec::new() }, evidence));
+        }
+        for ((arrived, resolved), (vector, evidence)) in group.iter().zip(&known).zip(seen) {
+            let Some(resolved) = resolved else { continue };
+            let hits = self.schema.hits(&arrived.event);
+            self.apply(arrived, resolved, &hits, &vector, evidence);
+        }
+        self.vector = vector;
+        self.sweep_when_due(group.len() as u32);
     }
 
     /// Ids for all keys of an event; new keys are made known. `None` when a kind is full.
-    fn resolve(&mut self, event: &Event) -> Option<Resolved> {
-        let account = self.intern_account(&event.account, event.ts_ms)?;
+    fn resolve(&mut self, arrived: &Arrived) -> Option<Resolved> {
+        let Arrived { event, hashes, .. } = arrived;
+        let account = self.intern_account(hashes.account, &event.account, event.ts_ms)?;
         let mut resolved = Resolved {
             account,
             others: SmallVec::from_elem(None, self.role_kinds.len()),
             peers: SmallVec::new(),
             entities: SmallVec::new(),
             keys: SmallVec::new(),
-            event_hash: self.hasher.hash(EVENT_DOMAIN, &event.event_id),
         };
-        let account_hash = self.accounts.keys.hash_of(account);
-        resolved.keys.push(DistinctKey { what: DistinctKey::ACCOUNT, hash: account_hash });
-        if let Some(target) = &event.target {
-            let other = self.intern_account(target, event.ts_ms)?;
-            let hash = self.accounts.keys.hash_of(other);
+        resolved.keys.push(DistinctKey { what: DistinctKey::ACCOUNT, hash: hashes.account });
+        if let (Some(target), Some(hash)) = (&event.target, hashes.target) {
+            let other = self.intern_account(hash, target, event.ts_ms)?;
             resolved.keys.push(DistinctKey { what: DistinctKey::TARGET, hash });
             if let Some(slot) = self.role_kinds.iter().position(Option::is_none) {
                 resolved.others[slot] = Some(other);
             }
             resolved.peers.push(other);
         }
-        for entity in &event.entities {
+        for (entity, &hash) in event.entities.iter().zip(&hashes.entities) {
             let kind = usize::from(entity.kind.0);
-            if self.kinds.get(kind)?.is_none() {
-                let other = self.intern_account(&entity.key, event.ts_ms)?;
-                let hash = self.accounts.keys.hash_of(other);
-                resolved.keys.push(DistinctKey::of(entity.kind, hash));
-                let slot = self.role_kinds.iter().position(|k| *k == Some(entity.kind));
-                if let Some(slot) = slot
-                    && resolved.others[slot].is_none()
-                {
-                    resolved.others[slot] = Some(other);
-                }
-                if !resolved.peers.contains(&other) {
-                    resolved.peers.push(other);
-                }
-            } else {
-                let hash = self.hasher.hash(1 + entity.kind.0, &entity.key);
-                let id = self.intern_entity(kind, hash, &entity.key, event.ts_ms)?;
-                resolved.keys.push(DistinctKey::of(entity.kind, hash));
+            resolved.keys.push(DistinctKey::of(entity.kind, hash));
+            if self.kinds.get(kind)?.is_some() {
+                let id = self.intern_entity(kind, hash, arrived, &entity.key)?;
                 resolved.entities.push((entity.kind.0, id));
+                continue;
+            }
+            let other = self.intern_account(hash, &entity.key, event.ts_ms)?;
+            let slot = self.role_kinds.iter().position(|k| *k == Some(entity.kind));
+            if let Some(slot) = slot
+                && resolved.others[slot].is_none()
+            {
+                resolved.others[slot] = Some(other);
+            }
+            if !resolved.peers.contains(&other) {
+                resolved.peers.push(other);
             }
         }
         Some(resolved)
     }
 
-    fn intern_account(&mut self, key: &CompactString, ts_ms: i64) -> Option<u32> {
-        let hash = self.hasher.hash(ACCOUNT_DOMAIN, key);
+    fn intern_account(&mut self, hash: u64, key: &str, ts_ms: i64) -> Option<u32> {
         if let Some(id) = self.accounts.keys.find(hash) {
             if !self.account_expired(id, ts_ms) {
                 return Some(id);
@@ -260,49 +297,52 @@ impl Engine {
             self.counts.expired_accounts += 1;
             self.forget_account(id);
         }
-        let (id, _) = self.accounts.keys.intern(hash, || key.clone())?;
+        let id = self.accounts.keys.add(hash, key.into())?;
         self.accounts.make_room(id);
         self.accounts.dirty.mark(id);
         self.graph.add_account(id, hash);
         Some(id)
     }
 
-    fn intern_entity(&mut self, kind: usize, hash: u64, key: &CompactString, ts_ms: i64) -> Option<u32> {
+    fn intern_entity(
+        &mut self,
+        kind: usize,
+        hash: u64,
+        arrived: &Arrived,
+        key: &str,
+    ) -> Option<u32> {
         if let Some(id) = self.kinds[kind].as_ref()?.keys.find(hash) {
-            if !self.entity_expired(kind, id, ts_ms) {
+            if !self.entity_expired(kind, id, arrived.event.ts_ms) {
                 return Some(id);
             }
             self.counts.expired_entities += 1;
             self.forget_entity(kind, id);
         }
-        let privacy = self.privacy.as_deref();
-        let entities = self.kinds[kind].as_mut()?;
-        let (id, _) = entities.keys.intern(hash, || match privacy {
+        let text = match self.privacy.as_deref().filter(|_| !arrived.stored) {
             Some(secret) => crate::privacy::pseudonym(secret, key).into(),
-            None => key.clone(),
-        })?;
+            None => key.into(),
+        };
+        let entities = self.kinds[kind].as_mut()?;
+        let id = entities.keys.add(hash, text)?;
         entities.profiles.grow(id + 1);
         entities.dirty.mark(id);
         Some(id)
     }
 
-    fn is_redelivered(&self, resolved: &Resolved) -> bool {
-        let seen = |e: &Remembered| e.account == resolved.account;
-        self.recent.find(resolved.event_hash).is_some_and(|(_, e)| seen(e))
-            || self.held.iter().any(|h| {
-                h.resolved.event_hash == resolved.event_hash && h.resolved.account == resolved.account
-            })
-    }
-
     /// Lets an event take effect on profiles, graph and the index of recent events.
     fn apply(
         &mut self,
-        event: &Event,
+        arrived: &Arrived,
         resolved: &Resolved,
         hits: &CounterHits,
         vector: &[f32],
-        evidence: u8,
+        evidence: Option<u8>,
     ) {
+        let Arrived { event, hashes, .. } = arrived;
+        self.counts.events += 1;
+        if self.watermark_ms.saturating_sub(event.ts_ms) > self.lateness_max_ms {
+            self.counts.too_late += 1;
+        }
         let account = resolved.account;
         let seen = Observation {
             ts_ms: event.ts_ms,
@@ -328,7 +368,9 @@ impl Engine {
             }
         }
         for &(kind, id) in &resolved.entities {
-            let Some(role) = self.schema.kinds().get(usize::from(kind)).map(|k| k.role) else { continue };
+            let Some(role) = self.schema.kinds().get(usize::from(kind)).map(|k| k.role) else {
+                continue;
+            };
             let values = self.neighbour_values(role, Some(Source::Acting), vector);
             if let (Some(layout), Some(entities)) =
                 (self.schema.layout(role), self.kinds[usize::from(kind)].as_mut())
@@ -339,35 +381,60 @@ impl Engine {
             }
         }
 
-        let mut nodes: SmallVec<[Node; 4]> = SmallVec::new();
-        nodes.extend(resolved.peers.iter().map(|peer| Node::account(*peer)));
-        nodes.extend(resolved.entities.iter().map(|(kind, id)| Node::new(kind + 1, *id)));
+        let peers = resolved.peers.iter().map(|peer| Node::account(*peer));
+        let things = resolved.entities.iter().map(|(kind, id)| self.nodes.node(*kind, *id));
         if self.strict_ties {
-            for node in nodes.iter().filter(|n| n.kind() > 0 || self.config.graph.target_links) {
-                if *node != Node::account(account) {
-                    self.graph.touch(account, *node, event.ts_ms);
-                }
+            let peers = peers
+                .clone()
+                .filter(|n| self.config.graph.target_links && *n != Node::account(account));
+            for node in peers.chain(things.clone()) {
+                self.graph.touch(account, node, event.ts_ms);
             }
             self.graph.refresh_suspicion(account);
         }
-        if evidence > 0 {
+        if let Some(evidence) = evidence {
             self.graph.set_evidence(account, evidence);
         }
+        let nodes: SmallVec<[KnownNode; 4]> =
+            peers.chain(things).map(|node| self.known(node)).collect();
         self.recent.insert(
-            Remembered {
-                event_hash: resolved.event_hash,
-                account,
-                verdict: 0,
-                ts_ms: event.ts_ms,
-                verdict_ts_ms: 0,
-                nodes,
-            },
+            Remembered::new(hashes.event, hashes.account, account, event.ts_ms, nodes),
             self.watermark_ms,
         );
     }
 
+    /// A node with what shows later whether its id still stands for the same key.
+    pub(crate) fn known(&self, node: Node) -> KnownNode {
+        KnownNode {
+            node,
+            check: self.keys_of(node).map_or(0, |keys| keys.hash_of(node.index()) as u32),
+        }
+    }
+
+    pub(crate) fn keys_of(&self, node: Node) -> Option<&Interner> {
+        match self.nodes.kind_of(node) {
+            None => Some(&self.accounts.keys),
+            Some(kind) => self.kinds.get(kind)?.as_ref().map(|k| &k.keys),
+        }
+    }
+
+    /// The node, if its id still stands for the same key.
+    pub(crate) fn still(&self, known: &KnownNode) -> Option<Node> {
+        let keys = self.keys_of(known.node)?;
+        let id = known.node.index();
+        (keys.is_live(id) && keys.hash_of(id) as u32 == known.check).then_some(known.node)
+    }
+
     /// Values of the other side (`of`) for a role's running means.
-    fn neighbour_values(&self, role: Role, of: Option<Source>, vector: &[f32]) -> SmallVec<[f32; 16]> {
+    fn neighbour_values(
+        &self,
+        role: Role,
+        of: Option<Source>,
+        vector: &[f32],
+    ) -> SmallVec<[f32; 16]> {
+        if !self.meets {
+            return SmallVec::new();
+        }
         let columns = self.schema.neighbour_columns(role).iter();
         columns.map(|&c| of.map_or(f32::NAN, |of| value_of(&self.parts, of, c, vector))).collect()
     }

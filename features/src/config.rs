@@ -44,11 +44,19 @@ pub struct TimeConfig {
 }
 
 /// Which event types have names.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct EventsConfig {
     /// Declared types, in order; all others share one id.
     pub types: Vec<String>,
+    /// Whether `target` is read: without it there are no columns about the other account.
+    pub target: bool,
+}
+
+impl Default for EventsConfig {
+    fn default() -> Self {
+        Self { types: Vec::new(), target: true }
+    }
 }
 
 /// One attribute of events.

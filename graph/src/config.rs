@@ -10,6 +10,8 @@ const DAY_MS: i64 = 86_400_000;
 /// How one kind of entity links accounts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KindRules {
+    /// Keys of this kind are accounts, met as kind 0: the kind has no entities and no columns of its own.
+    pub is_account: bool,
     /// Links of this kind bind accounts into components.
     pub strong: bool,
     /// How much this kind counts in suspicion and mean bad rate, at least 0. 0 leaves it out.
@@ -25,6 +27,7 @@ pub struct KindRules {
 impl Default for KindRules {
     fn default() -> Self {
         Self {
+            is_account: false,
             strong: false,
             weight: 1.0,
             ttl_ms: 180 * DAY_MS,

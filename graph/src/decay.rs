@@ -6,17 +6,19 @@ use std::f64::consts::LN_2;
 /// Fraction bits of [`exp2_fixed`].
 pub(crate) const FIXED_BITS: u32 = 20;
 
-/// 2^f for f in [-0.5, 0.5]: Taylor series of e^(f ln 2) to the 7th degree, error below 1e-8.
+/// 2^f for f in [-0.5, 0.5]: Taylor series of e^(f ln 2) to the 6th degree, error below 2e-7; summed in
+/// pairs (Estrin's scheme) to shorten the chain of additions.
+#[inline]
 fn exp2_fraction(f: f64) -> f64 {
     let x = f * LN_2;
-    let mut sum = 1.0 / 5040.0;
-    for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-        sum = sum * x + c;
-    }
-    sum
+    let (x2, low) = (x * x, 1.0 + x);
+    let middle = 0.5 + x * (1.0 / 6.0);
+    let high = 1.0 / 24.0 + x * (1.0 / 120.0) + x2 * (1.0 / 720.0);
+    (low + middle * x2) + high * (x2 * x2)
 }
 
 /// 2^-x for x >= 0 (negative x counts as 0); 0 beyond 2^-126.
+#[inline]
 pub(crate) fn exp2_neg(x: f64) -> f32 {
     if x.is_nan() || x <= 0.0 {
         return 1.0;
@@ -30,6 +32,7 @@ pub(crate) fn exp2_neg(x: f64) -> f32 {
 }
 
 /// 2^-(age / half-life); ages below 0 count as 0.
+#[inline]
 pub(crate) fn decay(age_ms: i64, per_half_life: f64) -> f32 {
     exp2_neg(age_ms as f64 * per_half_life)
 }

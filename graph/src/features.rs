@@ -1,12 +1,13 @@
 //! What the graph says about an account at one of its events, as numbers.
 //!
-//! Order of the columns: [`OVERALL`], then for each kind from 1 on [`NODE_FIELDS`], then for each role
+//! Order of the columns: [`OVERALL`], then for each kind from 1 on that has entities [`NODE_FIELDS`], then for each role
 //! [`NODE_FIELDS`] and [`PAIR_FIELDS`]. `NaN` is "absent". Ages and gaps are hours, never below 0.
 //! Everything said about others leaves out the account itself, whatever it is labelled.
 
 use crate::decay::decay;
 use crate::links::{LinkGraph, Touched};
 use crate::node::{KINDS_MAX, Node};
+use crate::records::{Account, Link};
 use crate::suspicion::{Others, Own};
 
 /// About the account and all of its links (the 64 most recent, if there are more):
@@ -68,7 +69,10 @@ struct Candidate {
     suspicion: f32,
     degree: u32,
     node: Node,
+    /// The touch before the event's own; outer `None`: the event did not touch the node.
     gap_since_ms: Option<Option<i64>>,
+    /// The link, if the event touched the node; else it is looked up when it is written.
+    link: Option<Link>,
 }
 
 impl Candidate {
@@ -78,6 +82,7 @@ impl Candidate {
         degree: 0,
         node: Node::from_bits(u32::MAX),
         gap_since_ms: None,
+        link: None,
     };
 
     /// Riskier, or as risky and of a lower node.
@@ -93,8 +98,13 @@ impl Candidate {
 impl LinkGraph {
     /// How many columns [`LinkGraph::features`] writes.
     pub fn feature_count(&self) -> usize {
-        let kinds = self.config.kinds.len() - 1;
+        let kinds = self.kinds_with_columns().count();
         OVERALL.len() + kinds * NODE_N + self.config.roles * ROLE_N
+    }
+
+    /// Kinds from 1 on that have entities, in order.
+    fn kinds_with_columns(&self) -> impl Iterator<Item = usize> + '_ {
+        (1..self.config.kinds.len()).filter(|kind| !self.config.kinds[*kind].is_account)
     }
 
     /// The columns' names, from the names of the kinds (the first, for accounts, is not used) and of
@@ -102,7 +112,7 @@ impl LinkGraph {
     /// `kind3` or `role1`.
     pub fn feature_names(&self, kinds: &[&str], roles: &[&str]) -> Vec<String> {
         let mut names: Vec<String> = OVERALL.iter().map(ToString::to_string).collect();
-        for kind in 1..self.config.kinds.len() {
+        for kind in self.kinds_with_columns() {
             let name = kinds.get(kind).map_or(format!("kind{kind}"), ToString::to_string);
             names.extend(NODE_FIELDS.iter().map(|field| format!("graph.{name}.{field}")));
         }
@@ -138,14 +148,15 @@ impl LinkGraph {
         let mut in_event = 0u32;
         for touched in entities {
             let Some(entity) = self.entity_line(touched.node) else { continue };
-            let linked = self.find(account, touched.node).1.is_some();
-            let others = Others::of(entity, Own { linked, ..own });
+            let link = self.find(account, touched.node).1;
+            let others = Others::of(entity, Own { linked: link.is_some(), ..own });
             let candidate = Candidate {
                 bad_rate: self.bad_rate(&others),
                 suspicion: others.suspicion,
                 degree: entity.degree,
                 node: touched.node,
                 gap_since_ms: Some(touched.previous.map(|p| p.last_ms)),
+                link,
             };
             let kind = touched.node.kind();
             in_event |= 1 << kind;
@@ -168,9 +179,14 @@ impl LinkGraph {
             sum += weight * bad_rate;
             weights += weight;
             if in_event & 1 << kind == 0 {
-                let suspicion = others.suspicion;
-                let degree = entity.degree;
-                let candidate = Candidate { bad_rate, suspicion, degree, node, gap_since_ms: None };
+                let candidate = Candidate {
+                    bad_rate,
+                    suspicion: others.suspicion,
+                    degree: entity.degree,
+                    node,
+                    gap_since_ms: None,
+                    link: None,
+                };
                 if candidate.beats(&best[kind]) {
                     best[kind] = candidate;
                 }
@@ -188,37 +204,46 @@ impl LinkGraph {
             overall[7] = component.earliest_ms.map_or(0.0, |ms| hours(ts_ms, ms));
         }
 
-        let kinds = self.config.kinds.len() - 1;
+        let kinds = self.kinds_with_columns().count();
         let (of_kinds, of_roles) = rest.split_at_mut(kinds * NODE_N);
-        for (out, best) in of_kinds.chunks_exact_mut(NODE_N).zip(&best[1..]) {
+        for (out, kind) in of_kinds.chunks_exact_mut(NODE_N).zip(self.kinds_with_columns()) {
+            let best = &best[kind];
             if best.bad_rate >= 0.0 {
-                self.node_features(account, best.node, best.gap_since_ms, ts_ms, out);
+                self.node_features(line, account, best, ts_ms, out);
             }
         }
         for (out, role) in of_roles.chunks_exact_mut(ROLE_N).zip(roles) {
             if let Some(touched) = role {
                 let (of_node, of_pair) = out.split_at_mut(NODE_N);
-                let since = Some(touched.previous.map(|p| p.last_ms));
-                self.node_features(account, touched.node, since, ts_ms, of_node);
+                let candidate = Candidate {
+                    node: touched.node,
+                    gap_since_ms: Some(touched.previous.map(|p| p.last_ms)),
+                    link: self.find(account, touched.node).1,
+                    ..Candidate::NONE
+                };
+                self.node_features(line, account, &candidate, ts_ms, of_node);
                 self.pair_features(account, touched.node, ts_ms, of_pair);
             }
         }
         n
     }
 
-    /// [`NODE_FIELDS`]. `gap_since_ms`: the touch before the event's own; outer `None`: the event did
-    /// not touch the node, so the link's last.
+    /// [`NODE_FIELDS`].
     fn node_features(
         &self,
+        line: &Account,
         account: u32,
-        node: Node,
-        gap_since_ms: Option<Option<i64>>,
+        of: &Candidate,
         ts_ms: i64,
         out: &mut [f32],
     ) {
-        let Some(entity) = self.entity_line(node) else { return };
-        let link = self.find(account, node).1;
-        let others = Others::of(entity, self.own(account, node));
+        let Some(entity) = self.entity_line(of.node) else { return };
+        let link = match of.gap_since_ms {
+            Some(_) => of.link,
+            None => self.find(account, of.node).1,
+        };
+        let own = Own { linked: link.is_some(), bad: line.bad, suspicion: line.suspicion };
+        let others = Others::of(entity, own);
         let since_new = ts_ms.saturating_sub(entity.new_ms);
         out[0] = entity.degree as f32;
         out[1] = self.bad_rate(&others);
@@ -226,7 +251,7 @@ impl LinkGraph {
         out[3] = entity.new[0] * decay(since_new, self.per_new[0]);
         out[4] = entity.new[1] * decay(since_new, self.per_new[1]);
         out[5] = hours(ts_ms, entity.first_ms);
-        let since = match gap_since_ms {
+        let since = match of.gap_since_ms {
             Some(before) => before,
             None => link.map(|l| l.last_ms),
         };
@@ -234,12 +259,11 @@ impl LinkGraph {
             out[7] = hours(ts_ms, since);
         }
         if let Some(link) = link {
-            let touches = self.line(account).map_or(0, |l| l.touches);
             let since_last = ts_ms.saturating_sub(link.last_ms);
             out[6] = hours(ts_ms, link.first_ms);
             out[8] = link.count as f32;
             out[9] = link.strength * decay(since_last, self.per_strength);
-            out[10] = link.count as f32 / touches.max(1) as f32;
+            out[10] = link.count as f32 / line.touches.max(1) as f32;
         }
     }
 

@@ -118,7 +118,7 @@ impl LinkGraph {
     fn check_recents(&self, account: u32) -> Result<(), Broken> {
         let Some(line) = self.line(account) else { return Ok(()) };
         let found = self.recents.slice(line.recents, line.recents_n.into()).to_vec();
-        let mut anew = self.clone_one(account);
+        let mut anew = self.recents_anew(account);
         if usize::from(line.links_n) <= WALK_MAX {
             anew.clear();
         }
@@ -127,7 +127,7 @@ impl LinkGraph {
     }
 
     /// The [`WALK_MAX`] most recently seen nodes, by sorting.
-    fn clone_one(&self, account: u32) -> Vec<(u32, i64)> {
+    fn recents_anew(&self, account: u32) -> Vec<(u32, i64)> {
         let links = self.links_slice(account).iter();
         let mut all: Vec<(i64, u32)> = links.map(|l| (l.last_ms, l.node.to_bits())).collect();
         all.sort_unstable_by(|a, b| b.cmp(a));

@@ -20,6 +20,7 @@
 //! account's own events. The same sequence of calls always gives the same bits.
 
 mod blocks;
+mod changes;
 mod chunks;
 mod components;
 mod config;
@@ -30,11 +31,13 @@ mod features;
 mod invariants;
 mod links;
 mod node;
+mod reading;
 mod recents;
 mod records;
 mod rings;
 mod saved;
 mod suspicion;
+mod unions;
 mod view;
 
 pub use components::Component;

@@ -7,9 +7,7 @@ use crate::config::{ConfigErrors, GraphConfig};
 use crate::decay::hub_discount;
 use crate::node::{INDEX_NONE, Node};
 use crate::recents::{RECENTS_MAX, Recent, Set};
-use crate::records::{
-    Account, AccountView, DIRTY, EXISTS, Entity, EntityView, Link, LinkView, NONE,
-};
+use crate::records::{Account, EXISTS, Entity, Link, LinkView, NONE};
 
 /// An account's links are all walked up to this many; beyond, the most recently seen.
 pub(crate) const WALK_MAX: usize = RECENTS_MAX;
@@ -323,113 +321,6 @@ impl LinkGraph {
         }
     }
 
-    /// The account, if it is known.
-    pub fn account(&self, account: u32) -> Option<AccountView> {
-        let line = self.line(account)?;
-        Some(AccountView {
-            key: line.key,
-            links: line.links_n.into(),
-            touches: line.touches,
-            bad: line.bad,
-            suspicion: line.suspicion,
-            evidence: line.evidence,
-        })
-    }
-
-    /// The entity's aggregates, if it was ever touched and not removed since. For an account's node:
-    /// what is known of it as a linked thing.
-    pub fn entity(&self, node: Node) -> Option<EntityView> {
-        let e = self.entity_line(node)?;
-        Some(EntityView {
-            degree: e.degree,
-            bad: e.bad,
-            suspicion_sum: e.suspicion_sum,
-            events: e.events,
-            new: e.new,
-            new_ms: e.new_ms,
-            first_ms: e.first_ms,
-            last_ms: e.last_ms,
-        })
-    }
-
-    /// All links of an account, by node. Empty for an unknown one.
-    pub fn links(&self, account: u32) -> impl Iterator<Item = LinkView> + '_ {
-        self.links_slice(account).iter().map(Link::view)
-    }
-
-    /// One link.
-    pub fn link(&self, account: u32, node: Node) -> Option<LinkView> {
-        self.find(account, node).1.map(|l| l.view())
-    }
-
-    /// The accounts most recently seen with the node, with when, by account; all of them while there
-    /// are no more than `recent_members_max`.
-    pub fn members(&self, node: Node) -> impl Iterator<Item = (u32, i64)> + '_ {
-        self.recent_members(node).iter().map(|r| (r.id, r.last_ms()))
-    }
-
-    /// Reads the account's line, so that later calls find it in the cache. Call it for a whole batch
-    /// first, then [`LinkGraph::warm_links`] for the batch, then [`LinkGraph::warm_node`].
-    pub fn warm(&self, account: u32) {
-        std::hint::black_box(self.accounts.get(account).map(|a| a.links_n));
-    }
-
-    /// Reads the start of the account's links.
-    pub fn warm_links(&self, account: u32) {
-        let links = self.links_slice(account);
-        std::hint::black_box(links.first().map(|l| l.count));
-        std::hint::black_box(links.get(links.len() / 2).map(|l| l.count));
-        std::hint::black_box(links.last().map(|l| l.count));
-    }
-
-    /// Reads the entity's line.
-    pub fn warm_node(&self, node: Node) {
-        std::hint::black_box(self.entity_line(node).map(|e| e.degree));
-    }
-
-    /// Reads the start of the entity's recent members.
-    pub fn warm_members(&self, node: Node) {
-        std::hint::black_box(self.recent_members(node).first().map(|m| m.id));
-    }
-
-    /// Reads what [`LinkGraph::touch`] and [`LinkGraph::features`] meet beyond the lines: the entities
-    /// of all walked links.
-    pub fn warm_walk(&self, account: u32) {
-        for node in self.walk(account) {
-            self.warm_node(node);
-        }
-    }
-
-    /// The accounts and nodes changed since the last call, each once, in the order of the first change.
-    pub fn take_dirty(&mut self) -> (Vec<u32>, Vec<Node>) {
-        let accounts = std::mem::take(&mut self.dirty_accounts);
-        let entities = std::mem::take(&mut self.dirty_entities);
-        for account in &accounts {
-            if let Some(line) = self.accounts.get_mut(*account) {
-                line.dirty = false;
-            }
-        }
-        for node in &entities {
-            if let Some(place) = self.place(*node)
-                && let Some(entity) = self.entities[place.kind].get_mut(place.slot)
-            {
-                entity.flags &= !DIRTY;
-            }
-        }
-        let repeated = std::mem::take(&mut self.dirty_repeats);
-        (accounts, if repeated { dedup(entities) } else { entities })
-    }
-
-    /// The entities that lost their last link since the last call and have none now, by node: their
-    /// ids can be freed ([`LinkGraph::remove_entity`]).
-    pub fn take_emptied(&mut self) -> Vec<Node> {
-        let mut nodes = std::mem::take(&mut self.emptied);
-        nodes.retain(|n| self.entity_line(*n).is_some_and(|e| e.degree == 0));
-        nodes.sort_unstable();
-        nodes.dedup();
-        nodes
-    }
-
     #[inline]
     pub(crate) fn line(&self, account: u32) -> Option<&Account> {
         self.accounts.get(account).filter(|a| a.exists)
@@ -517,24 +408,6 @@ impl LinkGraph {
         Some(line.as_entity)
     }
 
-    pub(crate) fn mark_account(&mut self, account: u32) {
-        if let Some(line) = self.accounts.get_mut(account)
-            && !line.dirty
-        {
-            line.dirty = true;
-            self.dirty_accounts.push(account);
-        }
-    }
-
-    pub(crate) fn mark_entity(&mut self, place: Place, node: Node) {
-        if let Some(entity) = self.entities[place.kind].get_mut(place.slot)
-            && entity.flags & DIRTY == 0
-        {
-            entity.flags |= DIRTY;
-            self.dirty_entities.push(node);
-        }
-    }
-
     #[inline]
     pub(crate) fn discount(&self, degree: u32) -> f32 {
         match self.discounts.get(degree as usize) {
@@ -542,13 +415,4 @@ impl LinkGraph {
             None => hub_discount(degree),
         }
     }
-}
-
-/// Each node once, at its first place.
-fn dedup(nodes: Vec<Node>) -> Vec<Node> {
-    let mut first: Vec<(Node, usize)> = nodes.iter().copied().zip(0..).collect();
-    first.sort_unstable();
-    first.dedup_by_key(|f| f.0);
-    first.sort_unstable_by_key(|f| f.1);
-    first.into_iter().map(|f| f.0).collect()
 }

@@ -14,10 +14,12 @@ pub(crate) struct Recent {
 }
 
 impl Recent {
+    #[inline]
     pub(crate) fn new(id: u32, last_ms: i64) -> Self {
         Self { id, last: [last_ms as u32, (last_ms >> 32) as u32] }
     }
 
+    #[inline]
     pub(crate) fn last_ms(&self) -> i64 {
         i64::from(self.last[1] as i32) << 32 | i64::from(self.last[0])
     }
@@ -52,12 +54,15 @@ impl Set<'_> {
             *self.n += 1;
             return;
         }
-        let Some((lowest, key)) =
-            list.iter().map(Recent::age_key).enumerate().min_by_key(|&(_, key)| key)
-        else {
-            return;
-        };
-        if key < new.age_key() {
+        // In order of id, so the first of the oldest is the one with the lowest id.
+        let (mut lowest, mut oldest_ms) = (0, i64::MAX);
+        for (i, recent) in list.iter().enumerate() {
+            let last_ms = recent.last_ms();
+            if last_ms < oldest_ms {
+                (lowest, oldest_ms) = (i, last_ms);
+            }
+        }
+        if list.get(lowest).is_some_and(|r| r.age_key() < new.age_key()) {
             if lowest < at {
                 list.copy_within(lowest + 1..at, lowest);
                 list[at - 1] = new;

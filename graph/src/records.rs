@@ -30,6 +30,7 @@ impl Link {
     }
 
     /// Late touches count as much as if they had come in order, up to rounding.
+    #[inline]
     pub(crate) fn touch(&mut self, ts_ms: i64, per_half_life: f64) {
         if ts_ms >= self.last_ms {
             self.strength = self.strength * decay(ts_ms - self.last_ms, per_half_life) + 1.0;
@@ -41,6 +42,7 @@ impl Link {
         self.count = self.count.saturating_add(1);
     }
 
+    #[inline]
     pub(crate) fn view(&self) -> LinkView {
         LinkView {
             node: self.node,
@@ -166,6 +168,7 @@ impl Default for Entity {
 }
 
 impl Entity {
+    #[inline]
     pub(crate) fn exists(&self) -> bool {
         self.flags & EXISTS != 0
     }

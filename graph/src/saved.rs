@@ -98,7 +98,7 @@ impl Fields<'_> {
     }
 }
 
-/// Checks version and length, and skips the version: `n_at` is where the count of `per`-byte items is.
+/// Checks version and length, and skips the version; `items` reads the bytes of the tail from the head.
 fn open<'a>(
     what: &'static str,
     bytes: &'a [u8],

@@ -1,7 +1,6 @@
 //! Labels, and guilt by association, recomputed where it is used.
 
 use crate::links::{LinkGraph, WALK_MAX};
-use crate::node::Node;
 use crate::records::Entity;
 
 /// What an entity's other members say, leaving out the account that asks.
@@ -14,7 +13,7 @@ pub(crate) struct Others {
 }
 
 /// The viewer's own share of an entity's aggregates.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Own {
     pub(crate) linked: bool,
     pub(crate) bad: bool,
@@ -124,18 +123,6 @@ impl LinkGraph {
                 change(entity);
                 self.mark_entity(place, node);
             }
-        }
-    }
-
-    /// The viewer's own share in the aggregates of `node`.
-    pub(crate) fn own(&self, account: u32, node: Node) -> Own {
-        match self.line(account) {
-            Some(line) => Own {
-                linked: self.find(account, node).1.is_some(),
-                bad: line.bad,
-                suspicion: line.suspicion,
-            },
-            None => Own::default(),
         }
     }
 

@@ -203,3 +203,17 @@ fn old_generations_do_not_return() {
     assert_eq!(graph.component(0, 10).unwrap().size, 2);
     graph.check_invariants().unwrap();
 }
+
+/// An account that is removed as a linked thing and linked to again is reported once.
+#[test]
+fn a_node_that_comes_back_is_dirty_once() {
+    let mut graph = world(true);
+    graph.take_dirty();
+    graph.touch(1, Node::account(0), 10);
+    graph.touch(2, Node::new(1, 0), 10);
+    graph.remove_entity(Node::account(0));
+    graph.touch(3, Node::account(0), 11);
+    let (accounts, nodes) = graph.take_dirty();
+    assert_eq!(accounts, [1, 2, 3]);
+    assert_eq!(nodes, [Node::account(0), Node::new(1, 0)]);
+}

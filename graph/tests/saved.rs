@@ -149,3 +149,23 @@ fn errors_name_what_is_wrong() {
     assert!(new.check_invariants().unwrap_err().to_string().starts_with("G2 at"));
     assert!(matches!(new.load_globals(&[1; 5]), Err(LoadError::Length { .. })));
 }
+
+/// Under a configuration in which a kind no longer binds, its saved links do not bind either.
+#[test]
+fn a_kind_that_is_no_longer_strong_binds_nothing() {
+    let mut old = world(true);
+    for account in [0, 1] {
+        old.touch(account, Node::new(1, 0), 10);
+    }
+    assert_eq!(old.component(0, 10).unwrap().size, 2);
+    let mut config = config(true);
+    config.kinds[1].strong = false;
+    let mut new = LinkGraph::new(config).unwrap();
+    let saved = save(&old);
+    saved.0.iter().for_each(|(account, bytes)| new.load_account(*account, bytes).unwrap());
+    saved.1.iter().for_each(|(node, bytes)| new.load_entity(*node, bytes).unwrap());
+    new.rebuild_components();
+    new.check_invariants().unwrap();
+    assert_eq!(new.component(0, 10).unwrap().size, 1);
+    assert_eq!(new.entity(Node::new(1, 0)).unwrap().degree, 2);
+}

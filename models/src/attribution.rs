@@ -2,10 +2,11 @@
 //!
 //! Lundberg, Erion, Lee, "Consistent individualized feature attribution for tree ensembles" (2018), algorithm 2: the
 //! Shapley values of the game in which a column that is not known is averaged out along the tree, weighted by the training
-//! rows (LightGBM's counts, XGBoost's sums of hessians) that went each way. Cost: leaves x depth^2 per tree, some hundred
-//! microseconds for 300 trees of 31 leaves: for flagged events, after the decision.
+//! rows (LightGBM's counts, XGBoost's sums of hessians) that went each way. Cost: leaves x depth^2 per tree, up to a
+//! millisecond for 300 trees of 31 leaves: for flagged events, after the decision.
 
 use crate::forest::{Child, Forest, Library, Tree};
+use crate::limits::DEPTH_MAX;
 
 /// Why rows of a forest cannot be explained.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,7 +78,7 @@ impl<'a> Explainer<'a> {
             }
             let walk = Walk { tree, row, library: self.forest.library };
             path.clear();
-            let root = Step { zero: 1.0, one: 1.0, column: None };
+            let root = Step { zero: 1.0, one: true, column: None };
             walk.descend(Child::Node(0), 0, root, &mut path, &mut columns);
         }
         Contributions { base: self.base, columns }
@@ -117,7 +118,7 @@ fn mean_of(tree: &Tree) -> f64 {
 #[derive(Debug, Clone, Copy)]
 struct Step {
     zero: f64,
-    one: f64,
+    one: bool,
     column: Option<u32>,
 }
 
@@ -154,8 +155,8 @@ impl Walk<'_> {
                 for (index, element) in path.iter().enumerate().skip(1) {
                     if let Some(column) = element.step.column {
                         let weight = unwound_sum(path, index);
-                        columns[column as usize] +=
-                            weight * (element.step.one - element.step.zero) * value;
+                        let one = f64::from(u8::from(element.step.one));
+                        columns[column as usize] += weight * (one - element.step.zero) * value;
                     }
                 }
             }
@@ -165,7 +166,7 @@ impl Walk<'_> {
                 let share = left_share(self.tree, index);
                 let hot_is_left = node.test.goes_left(x, self.library, &self.tree.categories);
                 // A column that was asked before: its step is taken out, and its shares carry on.
-                let mut before = Step { zero: 1.0, one: 1.0, column: None };
+                let mut before = Step { zero: 1.0, one: true, column: None };
                 let seen = path[own..].iter().position(|e| e.step.column == Some(node.column));
                 if let Some(seen) = seen {
                     before = path[own + seen].step;
@@ -176,11 +177,11 @@ impl Walk<'_> {
                 {
                     let next = Step {
                         zero: before.zero * share,
-                        one: if hot { before.one } else { 0.0 },
+                        one: hot && before.one,
                         column: Some(node.column),
                     };
                     // No coalition comes here: nothing to add, and nothing to divide by.
-                    if next.zero > 0.0 || next.one > 0.0 {
+                    if next.zero > 0.0 || next.one {
                         self.descend(child, own, next, path, columns);
                     }
                 }
@@ -190,15 +191,27 @@ impl Walk<'_> {
     }
 }
 
+/// `1 / n`, so that the inner loops multiply; a path is at most one longer than a tree is deep.
+static INVERSE: [f64; DEPTH_MAX + 3] = {
+    let mut inverse = [0.0; DEPTH_MAX + 3];
+    let mut n = 1;
+    while n < inverse.len() {
+        inverse[n] = 1.0 / n as f64;
+        n += 1;
+    }
+    inverse
+};
+
 /// EXTEND: adds a step to the path from `own` on.
 fn extend(path: &mut Vec<Element>, own: usize, step: Step) {
     let depth = path.len() - own;
     path.push(Element { step, weight: if depth == 0 { 1.0 } else { 0.0 } });
     let path = &mut path[own..];
-    let size = (depth + 1) as f64;
+    let one = if step.one { INVERSE[depth + 1] } else { 0.0 };
+    let zero = step.zero * INVERSE[depth + 1];
     for i in (0..depth).rev() {
-        path[i + 1].weight += step.one * path[i].weight * (i + 1) as f64 / size;
-        path[i].weight = step.zero * path[i].weight * (depth - i) as f64 / size;
+        path[i + 1].weight += one * path[i].weight * (i + 1) as f64;
+        path[i].weight *= zero * (depth - i) as f64;
     }
 }
 
@@ -209,13 +222,16 @@ fn unwind(path: &mut Vec<Element>, own: usize, index: usize) {
     let Step { zero, one, .. } = elements[index].step;
     let size = (depth + 1) as f64;
     let mut next = elements[depth].weight;
-    for i in (0..depth).rev() {
-        if one != 0.0 {
+    if one {
+        for i in (0..depth).rev() {
             let weight = elements[i].weight;
-            elements[i].weight = next * size / ((i + 1) as f64 * one);
-            next = weight - elements[i].weight * zero * (depth - i) as f64 / size;
-        } else {
-            elements[i].weight = elements[i].weight * size / (zero * (depth - i) as f64);
+            elements[i].weight = next * size * INVERSE[i + 1];
+            next = weight - elements[i].weight * zero * (depth - i) as f64 * INVERSE[depth + 1];
+        }
+    } else {
+        let factor = size / zero;
+        for i in (0..depth).rev() {
+            elements[i].weight *= factor * INVERSE[depth - i];
         }
     }
     for i in index..depth {
@@ -229,16 +245,19 @@ fn unwound_sum(path: &[Element], index: usize) -> f64 {
     let depth = path.len() - 1;
     let Step { zero, one, .. } = path[index].step;
     let size = (depth + 1) as f64;
-    let mut next = path[depth].weight;
     let mut total = 0.0;
-    for i in (0..depth).rev() {
-        if one != 0.0 {
-            let weight = next * size / ((i + 1) as f64 * one);
+    if one {
+        let mut next = path[depth].weight * size;
+        for i in (0..depth).rev() {
+            let weight = next * INVERSE[i + 1];
             total += weight;
-            next = path[i].weight - weight * zero * (depth - i) as f64 / size;
-        } else {
-            total += path[i].weight / (zero * (depth - i) as f64 / size);
+            next = path[i].weight * size - weight * zero * (depth - i) as f64;
         }
+        total
+    } else {
+        for i in 0..depth {
+            total += path[i].weight * INVERSE[depth - i];
+        }
+        total * size / zero
     }
-    total
 }

@@ -3,12 +3,34 @@
 use std::process::Command;
 
 /// Names that no pure crate may depend on, directly or through others.
-const FORBIDDEN: &[&str] =
-    &["tokio", "rdkafka", "redis", "fjall", "axum", "hyper", "reqwest", "rand", "getrandom", "mio", "socket2"];
+const FORBIDDEN: &[&str] = &[
+    "tokio",
+    "rdkafka",
+    "redis",
+    "fjall",
+    "axum",
+    "hyper",
+    "reqwest",
+    "rand",
+    "getrandom",
+    "mio",
+    "socket2",
+];
 
 fn depends_on(package: &str) -> Vec<String> {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--package", package])
+        .args([
+            "tree",
+            "--locked",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+            "--package",
+            package,
+        ])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .output()
         .expect("cargo runs");
@@ -33,7 +55,10 @@ fn features_graph_and_models_do_not_know_one_another() {
     for package in ["features", "graph", "models"] {
         let names = depends_on(package);
         for other in ["features", "graph", "models", "engine", "training", "detector"] {
-            assert!(other == package || !names.iter().any(|n| n == other), "{package} depends on {other}");
+            assert!(
+                other == package || !names.iter().any(|n| n == other),
+                "{package} depends on {other}"
+            );
         }
     }
     assert!(!depends_on("engine").iter().any(|n| n == "training" || n == "detector"));
@@ -42,7 +67,8 @@ fn features_graph_and_models_do_not_know_one_another() {
 #[test]
 fn every_pure_crate_carries_the_same_bans() {
     let read = |c: &str| {
-        std::fs::read_to_string(format!("{}/../{c}/clippy.toml", env!("CARGO_MANIFEST_DIR"))).expect("is there")
+        std::fs::read_to_string(format!("{}/../{c}/clippy.toml", env!("CARGO_MANIFEST_DIR")))
+            .expect("is there")
     };
     let first = read("features");
     assert!(first.contains("SystemTime::now") && first.contains("HashMap"));

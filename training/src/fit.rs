@@ -199,6 +199,7 @@ pub fn train(
     let report = report::report(report::Inputs {
         options,
         pack: &pack,
+        labelled: &bad,
         plan: &plan,
         columns,
         names: &names,

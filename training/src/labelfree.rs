@@ -55,7 +55,7 @@ impl Default for LabelfreeOptions {
             feature_set_hash: String::new(),
             isolation_trees: 150,
             isolation_rows: 256,
-            tail_share: 0.05,
+            tail_share: 0.1,
             rows_max: 200_000,
             // Nobody is banned on rarity alone: the strictest actions stay out of reach unless the policy lowers them.
             limits: vec![

@@ -15,7 +15,9 @@ use std::time::Duration;
 /// Accounts are drawn by Zipf 1.0 and name three entities per event; before that, every account gets five links
 /// over three entities of its own or shared. One thread; times are process CPU time.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  detector bench\n  detector bench --accounts 100000 --events 500000 --json")]
+#[command(
+    after_help = "Examples:\n  detector bench\n  detector bench --accounts 100000 --events 500000 --json"
+)]
 pub struct Args {
     /// Accounts.
     #[arg(long, default_value_t = 1_000_000)]
@@ -48,16 +50,24 @@ struct Stages {
 }
 
 pub fn run(args: Args) -> Result<(), Failure> {
-    if args.accounts < 1_000 || args.events < 1_000 || args.leaves < 2 || args.trees < 1 || args.batch < 1 {
-        return Err(Failure::misused("bench needs at least 1000 accounts and events, 1 tree, 2 leaves, 1 event a batch"));
+    if args.accounts < 1_000
+        || args.events < 1_000
+        || args.leaves < 2
+        || args.trees < 1
+        || args.batch < 1
+    {
+        return Err(Failure::misused(
+            "bench needs at least 1000 accounts and events, 1 tree, 2 leaves, 1 event a batch",
+        ));
     }
     let config = crate::config::parse(crate::shipped::BENCH_CONFIG, &BTreeMap::new())
         .map_err(|p| Failure::failed(p.join("\n  ")))?;
-    let bare = Engine::new(config.clone(), None, Options::default()).map_err(|p| Failure::failed(p.join("\n  ")))?;
+    let bare = Engine::new(config.clone(), None, Options::default())
+        .map_err(|p| Failure::failed(p.join("\n  ")))?;
     let bundle = random_bundle(&bare, args.trees, args.leaves)?;
     drop(bare);
-    let mut engine =
-        Engine::new(config, Some(&bundle), Options::default()).map_err(|p| Failure::failed(p.join("\n  ")))?;
+    let mut engine = Engine::new(config, Some(&bundle), Options::default())
+        .map_err(|p| Failure::failed(p.join("\n  ")))?;
     let decoder = engine.decoder();
     let finisher = engine.finisher();
     let mut workload = Workload::new(args.accounts);
@@ -71,7 +81,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     for n in 0..u64::from(args.accounts) * 2 {
         message.clear();
         workload.fill(n, &mut message);
-        let event = decoder.event(&message, Default::default).map_err(|r| Failure::failed(r.detail))?;
+        let event =
+            decoder.event(&message, Default::default).map_err(|r| Failure::failed(r.detail))?;
         engine.step([Input::Event(event, SourceRef::default())], &mut effects);
         if n % 10_000 == 0 {
             progress.set(n);
@@ -102,7 +113,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let clock = Clock::start();
         let mut inputs = Vec::with_capacity(args.batch);
         for message in &messages {
-            let event = decoder.event(message, Default::default).map_err(|r| Failure::failed(r.detail))?;
+            let event =
+                decoder.event(message, Default::default).map_err(|r| Failure::failed(r.detail))?;
             inputs.push(Input::Event(event, SourceRef::default()));
         }
         spent[0] += clock.lap();
@@ -187,7 +199,11 @@ fn show(
     ] {
         println!("  {name:<20} {value:>7.2}");
     }
-    println!("\nmemory: {bytes_per_account:.0} bytes per account ({} in all; {} resident)", megabytes(size.bytes), megabytes(resident));
+    println!(
+        "\nmemory: {bytes_per_account:.0} bytes per account ({} in all; {} resident)",
+        megabytes(size.bytes),
+        megabytes(resident)
+    );
     println!("{:.2} % of the scored events led to an action", action_share * 100.0);
     say("the budget: whole line 8 us (goal 4), 2500 bytes per account (goal 1200)");
 }
@@ -233,7 +249,13 @@ impl Workload {
                 sum
             })
             .collect();
-        Self { accounts, state: 0x9E37_79B9_7F4A_7C15, serial: 0, ts_ms: 1_767_225_600_000, cumulative }
+        Self {
+            accounts,
+            state: 0x9E37_79B9_7F4A_7C15,
+            serial: 0,
+            ts_ms: 1_767_225_600_000,
+            cumulative,
+        }
     }
 
     /// xorshift64*.
@@ -260,7 +282,8 @@ impl Workload {
     fn event(&mut self, out: &mut Vec<u8>) {
         let total = self.cumulative[self.cumulative.len() - 1];
         let at = self.unit() * total;
-        let rank = self.cumulative.partition_point(|c| *c < at).min(self.cumulative.len() - 1) as u32;
+        let rank =
+            self.cumulative.partition_point(|c| *c < at).min(self.cumulative.len() - 1) as u32;
         // Ranks are spread over the ids, so that busy accounts do not lie side by side.
         let account = (u64::from(rank) * 2_654_435_761 % u64::from(self.accounts)) as u32;
         let second = self.draw().is_multiple_of(2);
@@ -289,7 +312,7 @@ impl Workload {
             address >> 16,
             address >> 8 & 255,
             address & 255,
-            length % 7 == 0,
+            length.is_multiple_of(7),
             ["NL", "DE", "FR", "US", "BR"][(account % 5) as usize],
             length % 9,
             u64::from(target) * 7_919,
@@ -326,7 +349,8 @@ fn random_bundle(engine: &Engine, trees: u32, leaves: u32) -> Result<Bundle, Fai
     });
     let mut manifest = Manifest::new("bench", "1", Kind::Forest, &engine.versions().features);
     manifest.features = columns;
-    manifest.forest = Some(ForestFile { file: "forest.json".into(), format: ForestFormat::XgboostJson });
+    manifest.forest =
+        Some(ForestFile { file: "forest.json".into(), format: ForestFormat::XgboostJson });
     let files = [("forest.json".to_string(), serde_json::to_vec(&model)?)].into();
     Bundle::new(manifest, files).map_err(Failure::from)
 }

@@ -1,9 +1,9 @@
 //! `detector check`: is the configuration good?
 
+use super::progress::grouped;
 use super::run::say;
 use super::setup::{EngineArgs, engine};
-use super::Failure;
-use super::progress::grouped;
+use super::{Failure, print};
 
 /// Check a configuration and its model: everything that is wrong, at once.
 #[derive(Debug, clap::Args)]
@@ -16,13 +16,10 @@ pub struct Args {
     features: bool,
 }
 
-#[expect(clippy::print_stdout, reason = "the list is the command's output")]
 pub fn run(args: Args) -> Result<(), Failure> {
     let (engine, loaded) = engine(&args.engine)?;
     if args.features {
-        for name in engine.columns() {
-            println!("{name}");
-        }
+        print(&(engine.columns().join("\n") + "\n"))?;
     }
     let versions = engine.versions();
     let sizes = engine.profile_sizes();

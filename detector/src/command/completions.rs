@@ -1,6 +1,6 @@
 //! `detector completions`: for the shell.
 
-use super::{Cli, Failure};
+use super::{Cli, Failure, print};
 use clap::CommandFactory;
 
 /// Writes a completion script for a shell to standard output.
@@ -12,6 +12,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<(), Failure> {
-    clap_complete::generate(args.shell, &mut Cli::command(), "detector", &mut std::io::stdout());
-    Ok(())
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "detector", &mut script);
+    print(&String::from_utf8_lossy(&script))
 }

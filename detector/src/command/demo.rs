@@ -73,7 +73,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     plan.check().map_err(Failure::misused)?;
     let (mut events, mut labels, mut truth) = (Vec::new(), Vec::new(), Vec::new());
     let progress = Progress::count("simulate", plan.events);
-    write_stream(&plan, &mut events, Some(&mut labels), Some(&mut truth), &mut |n| progress.set(n))?;
+    write_stream(&plan, &mut events, Some(&mut labels), Some(&mut truth), &mut |n| {
+        progress.set(n)
+    })?;
     progress.finish();
     let truth: BTreeMap<String, TruthLine> = truth
         .split(|b| *b == b'\n')
@@ -145,7 +147,11 @@ fn shipped_config() -> Result<Loaded, Failure> {
 }
 
 /// Counts events until the first action that somebody would notice.
-fn follow(effects: &Effects, truth: &BTreeMap<String, TruthLine>, fates: &mut BTreeMap<String, Fate>) {
+fn follow(
+    effects: &Effects,
+    truth: &BTreeMap<String, TruthLine>,
+    fates: &mut BTreeMap<String, Fate>,
+) {
     let mut drafts = effects.actions.iter().filter(|d| !d.is_shadow()).peekable();
     for score in &effects.scores {
         let started = truth.get(score.account.as_str()).and_then(|t| t.started);
@@ -153,7 +159,9 @@ fn follow(effects: &Effects, truth: &BTreeMap<String, TruthLine>, fates: &mut BT
         if started.is_none_or(|started| score.ts_ms >= started) {
             fate.events += 1;
         }
-        while let Some(draft) = drafts.peek().filter(|d| d.event_id() == score.event_id || d.is_reversal()) {
+        while let Some(draft) =
+            drafts.peek().filter(|d| d.event_id() == score.event_id || d.is_reversal())
+        {
             if draft.is_reversal() {
                 fates.entry(draft.account().to_string()).or_default().reversed = true;
             } else if draft.action() != "observe" {
@@ -222,7 +230,10 @@ fn show(
         println!("{}", serde_json::json!({"bad": bad, "honest": honest}));
         return Ok(());
     }
-    println!("\n{:<20} {:>9} {:>8} {:>8} {:>9}  median events until the first action", "bad actors", "accounts", "caught", "missed", "share");
+    println!(
+        "\n{:<20} {:>9} {:>8} {:>8} {:>9}  median events until the first action",
+        "bad actors", "accounts", "caught", "missed", "share"
+    );
     let mut total = Row { kind: "all".into(), ..Row::default() };
     for row in &bad {
         total.accounts += row.accounts;
@@ -230,7 +241,10 @@ fn show(
         println!("{}", bad_line(row));
     }
     println!("{}", bad_line(&total));
-    println!("\n{:<20} {:>9} {:>16} {:>9} {:>9}", "honest crowds", "accounts", "wrongly actioned", "share", "reversed");
+    println!(
+        "\n{:<20} {:>9} {:>16} {:>9} {:>9}",
+        "honest crowds", "accounts", "wrongly actioned", "share", "reversed"
+    );
     let mut total = Row { kind: "all".into(), ..Row::default() };
     for row in &honest {
         total.accounts += row.accounts;

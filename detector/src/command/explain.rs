@@ -1,8 +1,8 @@
 //! `detector explain`: what is known of an account, and why it scores as it does.
 
-use super::Failure;
 use super::run::say;
 use super::setup::{EngineArgs, engine};
+use super::{Failure, print};
 use crate::store::embedded::Embedded;
 use std::path::PathBuf;
 
@@ -36,7 +36,6 @@ enum Format {
     Dot,
 }
 
-#[expect(clippy::print_stdout, reason = "the explanation is the command's output")]
 pub fn run(args: Args) -> Result<(), Failure> {
     let (mut engine, _) = engine(&args.engine)?;
     if !args.state.is_dir() {
@@ -60,9 +59,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
         ));
     };
     match args.format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(&explanation)?),
-        Format::Dot => println!("{}", engine.ring_dot(&args.account).unwrap_or_default()),
-        Format::Text => print!("{explanation}"),
+        Format::Json => print(&(serde_json::to_string_pretty(&explanation)? + "\n"))?,
+        Format::Dot => print(&(engine.ring_dot(&args.account).unwrap_or_default() + "\n"))?,
+        Format::Text => print(&explanation.to_string())?,
     }
     if args.format != Format::Json {
         say(&format!("model {}, policy {}", engine.versions().model, engine.versions().policy));

@@ -7,9 +7,9 @@ use super::setup::moment;
 use crate::config::Loaded;
 use crate::source::files::Lines;
 use crate::survey::{self, Proposal, Survey, SurveyLimits};
-use engine::config::{Config, LabelUnit};
+use engine::config::{Config, LabelUnit, Unlabelled};
 use engine::policy::default_rules;
-use features::duration::format_ms;
+use features::duration::{format_ms, parse_ms};
 use std::path::{Path, PathBuf};
 
 /// Look at a stream (and its labels) and write a configuration that fits it.
@@ -70,7 +70,8 @@ pub(super) fn propose(
     until_ms: Option<i64>,
 ) -> Result<(Config, Vec<String>), Failure> {
     let mut survey = Survey::new(SurveyLimits { until_ms, ..SurveyLimits::default() });
-    let mut unread = read(events, "events", &mut |reader, told| survey.survey_events(reader, told))?;
+    let mut unread =
+        read(events, "events", &mut |reader, told| survey.survey_events(reader, told))?;
     if let Some(path) = labels {
         unread += read(path, "labels", &mut |reader, told| survey.survey_labels(reader, told))?;
     }
@@ -83,14 +84,16 @@ pub(super) fn propose(
     let notes = proposal.notes.clone();
     let mut config = configuration(proposal);
     // Rules depend on which columns there are.
-    let loaded = Loaded { config: config.clone(), file: "detector.toml".into(), folder: PathBuf::new() };
+    let loaded =
+        Loaded { config: config.clone(), file: "detector.toml".into(), folder: PathBuf::new() };
     let engine = super::setup::engine_of(&loaded, None, false, false)?;
     config.rules = default_rules(engine.columns());
     Ok((config, notes))
 }
 
 type Reader = Box<dyn std::io::BufRead + Send>;
-type Take<'a> = &'a mut dyn FnMut(Reader, &mut dyn FnMut(u64)) -> std::io::Result<survey::LinesRead>;
+type Take<'a> =
+    &'a mut dyn FnMut(Reader, &mut dyn FnMut(u64)) -> std::io::Result<survey::LinesRead>;
 
 /// Hands a file to the survey, with a progress bar; says what could not be read, and how much.
 fn read(path: &Path, what: &str, take: Take<'_>) -> Result<u64, Failure> {
@@ -98,8 +101,9 @@ fn read(path: &Path, what: &str, take: Take<'_>) -> Result<u64, Failure> {
     let progress = Progress::bytes(&format!("init {what}"), lines.length());
     let raw = lines.progress();
     let mut told = |_| progress.set(raw.load(std::sync::atomic::Ordering::Relaxed));
-    let read = take(lines.into_reader(), &mut told)
-        .map_err(|e| Failure::failed(format!("{} cannot be read to its end: {e}", path.display())))?;
+    let read = take(lines.into_reader(), &mut told).map_err(|e| {
+        Failure::failed(format!("{} cannot be read to its end: {e}", path.display()))
+    })?;
     progress.finish();
     for (reason, (count, first)) in &read.unread {
         say(&format!(
@@ -120,12 +124,25 @@ fn configuration(proposal: Proposal) -> Config {
         survey::LabelUnit::Event => LabelUnit::Event,
     };
     config.labels.feedback = !labels.no_feedback;
+    config.labels.unlabelled =
+        if labels.covers_all { Unlabelled::Unknown } else { Unlabelled::Good };
+    config.labels.types = labels
+        .score_types
+        .into_iter()
+        .filter(|t| proposal.features.events.types.contains(t))
+        .collect();
     config.labels.lookback = duration(labels.lookback_ms);
     config.labels.maturity = duration(labels.maturity_ms);
     config.labels.recent_age_max = duration(labels.index_age_ms);
     config.labels.recent_events_max = labels.index_events_max;
     config.input.strict_ties = proposal.strict_ties;
     config.graph.strength_half_life = proposal.features.time.half_lives[3].clone();
+    // Links between accounts live as long as what the stream says of kinds whose keys are accounts; targets have no
+    // kind of their own and live as long as accounts.
+    let time = &proposal.features.time;
+    let lives = proposal.features.kinds.values().filter(|k| k.is_account).map(|k| &k.ttl);
+    let longest = lives.max_by_key(|ttl| parse_ms(ttl).unwrap_or(0));
+    config.graph.target_ttl = longest.unwrap_or(&time.account_ttl).clone();
     config.set_features(proposal.features);
     config
 }
@@ -135,7 +152,9 @@ fn duration(ms: u64) -> String {
 }
 
 fn render(config: &Config, notes: &[String], args: &Args) -> Result<String, Failure> {
-    let mut text = String::from("# Written by `detector init`. Every key is described in docs/configuration.md.\n");
+    let mut text = String::from(
+        "# Written by `detector init`. Every key is described in docs/configuration.md.\n",
+    );
     if let Some(until) = args.until {
         text.push_str(&format!("# Nothing after {until} (epoch milliseconds) was looked at.\n"));
     }

@@ -4,22 +4,32 @@ mod bench;
 mod check;
 mod completions;
 mod demo;
+mod evaluate;
 mod explain;
+mod golden;
 mod init;
 mod replay;
 mod run;
 mod schema;
 mod simulate;
+mod train;
 
 pub(crate) mod progress;
 pub(crate) mod setup;
 
 use clap::{Parser, Subcommand};
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Real-time bad-actor detector: streams of events in, enforcement actions out.
 #[derive(Debug, Parser)]
-#[command(name = "detector", version, max_term_width = 110, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "detector",
+    version,
+    max_term_width = 110,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -31,6 +41,9 @@ enum Command {
     Run(run::Args),
     Init(init::Args),
     Replay(replay::Args),
+    Train(train::Args),
+    Evaluate(evaluate::Args),
+    Golden(golden::Args),
     Explain(explain::Args),
     Simulate(simulate::Args),
     Bench(bench::Args),
@@ -69,6 +82,20 @@ impl Failure {
     }
 }
 
+/// Writes a command's output. A reader that has seen enough (`| head`) is no failure.
+///
+/// # Errors
+/// When standard output cannot be written to.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("cannot write to standard output: {e}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::failed(error)
@@ -85,6 +112,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Run(args) => run::run(args),
         Command::Init(args) => init::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Train(args) => train::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Golden(args) => golden::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Bench(args) => bench::run(args),

@@ -17,10 +17,11 @@ impl Progress {
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
         };
         let bar = match total {
-            Some(total) => ProgressBar::new(total).with_style(style(
-                "{msg} {wide_bar} {bytes}/{total_bytes} {eta} left",
-            )),
-            None => ProgressBar::new_spinner().with_style(style("{spinner} {msg} {bytes} {elapsed}")),
+            Some(total) => ProgressBar::new(total)
+                .with_style(style("{msg} {wide_bar} {bytes}/{total_bytes} {eta} left")),
+            None => {
+                ProgressBar::new_spinner().with_style(style("{spinner} {msg} {bytes} {elapsed}"))
+            }
         };
         bar.set_message(what.to_string());
         if !std::io::stderr().is_terminal() {
@@ -32,7 +33,8 @@ impl Progress {
     /// A bar over a number of things.
     pub fn count(what: &str, total: u64) -> Self {
         let progress = Self::bytes(what, Some(total));
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {eta} left");
+        let style =
+            ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {eta} left");
         progress.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         progress
     }
@@ -46,11 +48,6 @@ impl Progress {
     pub fn finish(self) -> Duration {
         self.bar.finish_and_clear();
         self.started.elapsed()
-    }
-
-    /// Runs something that prints, with the bar out of the way.
-    pub fn suspend(&self, print: impl FnOnce()) {
-        self.bar.suspend(print);
     }
 
     /// A handle for another thread.

@@ -1,21 +1,27 @@
 //! `detector replay`: history through the line, for scores and rows.
 
+use super::Failure;
 use super::progress::{Progress, cpu_time};
 use super::run::report;
-use super::setup::{EngineArgs, engine, moment};
-use super::Failure;
-use crate::pipeline::{self, Plan};
+use super::setup::{EngineArgs, engine, moment, read_bundle};
+use crate::config::Loaded;
+use crate::evaluate::collect::newest_ms;
+use crate::parquet::{RowFile, RowFileError};
+use crate::pipeline::{self, Places, Plan};
+use crate::rows::{Owners, Targets};
 use crate::sink::files::OutputPaths;
 use crate::source::files::Lines;
 use crate::source::labels::LabelFile;
-use crate::store::embedded::{Embedded, Position};
-use engine::Wanted;
-use std::path::PathBuf;
+use crate::store::embedded::Embedded;
+use engine::effects::Effects;
+use engine::{Engine, Wanted};
+use std::path::{Path, PathBuf};
 
 /// Replay history: the scores that it would have got live, and the state that it leaves.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   detector replay --config conf/ --events events.ndjson.gz --labels labels.ndjson --scores-out scores.ndjson
+  detector replay --config conf/ --events events.ndjson.gz --labels labels.ndjson --rows-out rows.parquet
   detector replay --config conf/ --events events.ndjson.gz --state-out state/   (so that a run starts warm)")]
 pub struct Args {
     #[command(flatten)]
@@ -29,6 +35,9 @@ pub struct Args {
     /// A line with the score of every event, in input order.
     #[arg(long)]
     scores_out: Option<PathBuf>,
+    /// The feature row of every event, with its label if there are labels, as Parquet: for training with other tools.
+    #[arg(long)]
+    rows_out: Option<PathBuf>,
     /// The actions that would have been published.
     #[arg(long)]
     actions_out: Option<PathBuf>,
@@ -47,9 +56,29 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<(), Failure> {
-    let (mut engine, _) = engine(&args.engine)?;
+    let (mut engine, loaded) = engine(&args.engine)?;
     let scored = args.scores_out.is_some() || args.actions_out.is_some();
-    engine.want(Wanted { scores: args.scores_out.is_some(), state_only: !scored, ..Wanted::default() });
+    engine.want(Wanted {
+        scores: args.scores_out.is_some(),
+        rows: args.rows_out.is_some(),
+        state_only: !scored,
+    });
+    let outputs = OutputPaths {
+        actions: args.actions_out.clone(),
+        scores: args.scores_out.clone(),
+        dead_letters: args.dead_letters.clone(),
+    };
+    let read: Vec<&Path> = std::iter::once(&args.events)
+        .chain(&args.labels)
+        .chain(&args.rows_out)
+        .map(PathBuf::as_path)
+        .collect();
+    outputs.check(&read).map_err(Failure::failed)?;
+    let mut rows = args
+        .rows_out
+        .as_deref()
+        .map(|path| Rows::create(path, &engine, &loaded, &args))
+        .transpose()?;
     let input = Lines::open(&args.events)?;
     let labels = match &args.labels {
         Some(path) => LabelFile::load(path, &engine.decoder(), args.until)?,
@@ -60,20 +89,28 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Some(store) if store.position()?.is_some() => {
             return Err(Failure::failed(format!(
                 "{} holds a state already\nhint: give a new folder to --state-out",
-                args.state_out.as_deref().unwrap_or(std::path::Path::new("")).display()
+                args.state_out.as_deref().unwrap_or(Path::new("")).display()
             )));
         }
         Some(_) => {
-            let versions = engine.versions();
-            Some(Position {
-                features: versions.features.clone(),
-                policy: versions.policy.clone(),
-                model: versions.model.clone(),
-                input: Lines::identify(&args.events)?,
-                ..Position::default()
-            })
+            let places = Places {
+                input: &args.events,
+                labels: args.labels.as_deref(),
+                outputs: &outputs,
+                until_ms: args.until,
+                no_feedback: args.engine.no_feedback,
+            };
+            Some(pipeline::start(&engine, &places)?)
         }
         None => None,
+    };
+    let mut failed = None;
+    let mut take = |effects: &Effects| {
+        if let Some(rows) = &mut rows
+            && failed.is_none()
+        {
+            failed = rows.push(effects).err();
+        }
     };
     let progress = Progress::bytes("replay", input.length());
     let cpu = cpu_time().unwrap_or_default();
@@ -82,22 +119,71 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Plan {
             input,
             labels,
-            outputs: OutputPaths {
-                actions: args.actions_out,
-                scores: args.scores_out,
-                dead_letters: args.dead_letters,
-            },
+            outputs,
             store: store.as_ref().zip(position),
             checkpoint_events: u64::MAX,
             until_ms: args.until,
             on_action: None,
-            on_effects: None,
+            on_effects: Some(&mut take),
             progress: &mut |done| progress.set(done),
         },
     );
     let took = progress.finish();
     let summary = summary?;
+    if let Some(e) = failed {
+        return Err(e.into());
+    }
+    if let Some(rows) = rows {
+        rows.file.close()?;
+    }
     let cpu = cpu_time().unwrap_or_default().saturating_sub(cpu);
     report(&engine, 0, &summary, took, cpu, args.json);
     Ok(())
+}
+
+/// A file of rows, and what their labels are.
+struct Rows {
+    file: RowFile,
+    targets: Option<Targets>,
+    now_ms: i64,
+}
+
+impl Rows {
+    fn create(path: &Path, engine: &Engine, loaded: &Loaded, args: &Args) -> Result<Self, Failure> {
+        let configured = loaded.config.model.path.as_ref().map(|path| loaded.resolve(path));
+        // A model that was trained without feedback switches it off by itself.
+        let model =
+            args.engine.model.clone().or(configured).map(|path| read_bundle(&path)).transpose()?;
+        let trained = model.is_some_and(|bundle| {
+            bundle
+                .manifest()
+                .training
+                .get("no_feedback")
+                .is_some_and(|v| v.as_str() == Some("true"))
+        });
+        let no_feedback = args.engine.no_feedback || !loaded.config.labels.feedback || trained;
+        let (mut targets, mut now_ms) = (None, 0);
+        if let Some(labels) = &args.labels {
+            if args.events == Path::new("-") {
+                return Err(Failure::misused(
+                    "--rows-out with --labels reads the events twice: whether an event without a label is old enough to be called good is known at the end\nhint: give --events FILE",
+                ));
+            }
+            let decoder = engine.decoder();
+            let labels = LabelFile::load(labels, &decoder, args.until)?;
+            let owners = Owners::read(&args.events, &decoder, &labels)?;
+            let config = &engine.config().labels;
+            targets = Some(Targets::new(config, labels.each(&decoder), |id| owners.of(id)));
+            now_ms = match args.until {
+                Some(until) => until,
+                None => newest_ms(&args.events, engine, None)?,
+            };
+        }
+        Ok(Self { file: RowFile::create(path, engine, no_feedback)?, targets, now_ms })
+    }
+
+    fn push(&mut self, effects: &Effects) -> Result<(), RowFileError> {
+        let (targets, now_ms) = (&self.targets, self.now_ms);
+        self.file.push(effects, |s| targets.as_ref()?.of(&s.event_id, &s.account, s.ts_ms, now_ms))
+    }
 }

@@ -1,15 +1,15 @@
 //! `detector run`: the stream through the line.
 
+use super::Failure;
 use super::progress::{Progress, cpu_time, grouped, megabytes, memory_peak_bytes};
 use super::setup::{EngineArgs, engine, moment};
-use super::Failure;
-use crate::pipeline::{self, Plan};
+use crate::pipeline::{self, Places, Plan};
 use crate::sink::files::OutputPaths;
 use crate::source::files::Lines;
 use crate::source::labels::LabelFile;
 use crate::store::embedded::Embedded;
 use engine::{Engine, Wanted};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Run a stream of events through the line: actions out, state kept.
@@ -50,12 +50,25 @@ pub struct Args {
 pub fn run(args: Args) -> Result<(), Failure> {
     let (mut engine, _) = engine(&args.engine)?;
     engine.want(Wanted { scores: args.scores_out.is_some(), ..Wanted::default() });
-    let outputs =
-        OutputPaths { actions: args.output, scores: args.scores_out, dead_letters: args.dead_letters };
+    let outputs = OutputPaths {
+        actions: args.output,
+        scores: args.scores_out,
+        dead_letters: args.dead_letters,
+    };
+    let read: Vec<&Path> =
+        std::iter::once(&args.input).chain(&args.labels).map(PathBuf::as_path).collect();
+    outputs.check(&read).map_err(Failure::failed)?;
     let store = args.state.as_deref().map(Embedded::open).transpose()?;
     let (input, position) = match &store {
         Some(store) => {
-            let (lines, position) = pipeline::resume(&mut engine, store, &args.input, &outputs)?;
+            let places = Places {
+                input: &args.input,
+                labels: args.labels.as_deref(),
+                outputs: &outputs,
+                until_ms: args.until,
+                no_feedback: args.engine.no_feedback,
+            };
+            let (lines, position) = pipeline::resume(&mut engine, store, &places)?;
             (lines, Some(position))
         }
         None => (Lines::open(&args.input)?, None),
@@ -93,7 +106,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-#[expect(clippy::print_stderr, reason = "what a person reads goes to standard error; standard output is for data")]
+#[expect(
+    clippy::print_stderr,
+    reason = "what a person reads goes to standard error; standard output is for data"
+)]
 pub(super) fn say(text: &str) {
     eprintln!("{text}");
 }

@@ -1,6 +1,6 @@
 //! `detector schema`: the formats that other people's programs hold on to.
 
-use super::Failure;
+use super::{Failure, print};
 use crate::schemas;
 
 /// Print the JSON Schema of a format.
@@ -15,18 +15,18 @@ pub struct Args {
     list: bool,
 }
 
-#[expect(clippy::print_stdout, reason = "the schema is the command's output")]
 pub fn run(args: Args) -> Result<(), Failure> {
     let names: Vec<&str> = schemas::all().iter().map(|(name, _)| *name).collect();
     if args.list {
-        println!("{}", names.join("\n"));
-        return Ok(());
+        return print(&(names.join("\n") + "\n"));
     }
     let name = args.name.unwrap_or_default();
     let all = schemas::all();
     let Some((_, schema)) = all.iter().find(|(n, _)| *n == name) else {
-        return Err(Failure::misused(format!("there is no format {name}\nhint: one of {}", names.join(", "))));
+        return Err(Failure::misused(format!(
+            "there is no format {name}\nhint: one of {}",
+            names.join(", ")
+        )));
     };
-    println!("{}", serde_json::to_string_pretty(schema)?);
-    Ok(())
+    print(&(serde_json::to_string_pretty(schema)? + "\n"))
 }

@@ -1,8 +1,10 @@
 //! Actions, scores and dead letters into files, written behind the engine by a thread of their own.
 
+use crate::source::files::LineBatch;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use engine::Finisher;
 use engine::effects::{Effects, SourceRef};
+use engine::limits::DEAD_LETTER_BYTES_MAX;
 use engine::wire::{DeadLetterV1, Reject, write_score};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -30,6 +32,36 @@ impl OutputPaths {
         self.each().iter().flatten().all(|p| *p != Path::new("-"))
     }
 
+    /// Which of them there are.
+    pub fn given(&self) -> [bool; 3] {
+        self.each().map(|path| path.is_some())
+    }
+
+    /// No output may be a file that is read, or another output. Devices and pipes may be named twice.
+    ///
+    /// # Errors
+    /// Naming the file.
+    pub fn check(&self, read: &[&Path]) -> Result<(), String> {
+        let mut taken: Vec<(PathBuf, &str)> =
+            read.iter().filter_map(|p| Some((place(p)?, "is read by this command"))).collect();
+        for path in self.each().into_iter().flatten() {
+            if path == Path::new("-")
+                && self.each().iter().flatten().filter(|p| **p == path).count() > 1
+            {
+                return Err("two outputs are both to go to standard output\nhint: give a file to one of them".into());
+            }
+            let Some(place) = place(path) else { continue };
+            if let Some((_, why)) = taken.iter().find(|(other, _)| *other == place) {
+                return Err(format!(
+                    "{} {why}: it cannot be an output as well\nhint: give another file",
+                    path.display()
+                ));
+            }
+            taken.push((place, "is an output already"));
+        }
+        Ok(())
+    }
+
     fn each(&self) -> [Option<&Path>; 3] {
         [self.actions.as_deref(), self.scores.as_deref(), self.dead_letters.as_deref()]
     }
@@ -45,9 +77,39 @@ pub struct Dead {
     /// Where it stood.
     pub source: SourceRef,
     /// Its bytes, or their start.
-    pub original: Vec<u8>,
+    original: Vec<u8>,
     /// Its full length.
-    pub size: u64,
+    size: u64,
+    /// SHA-256 of all its bytes.
+    sha256: [u8; 32],
+}
+
+impl Dead {
+    /// The dead letter of a line of a batch; what is beyond the cap is cut here.
+    pub fn new(
+        reject: Reject,
+        stream: &'static str,
+        source: SourceRef,
+        batch: &LineBatch,
+        index: usize,
+    ) -> Self {
+        let (start, end, size) = batch.lines.get(index).copied().unwrap_or_default();
+        let kept = (end - start).min(DEAD_LETTER_BYTES_MAX);
+        let original = batch.bytes[start..start + kept].to_vec();
+        Self { reject, stream, source, original, size, sha256: batch.sha256(index) }
+    }
+}
+
+/// Where a file lies, or would lie; `None` for standard streams and for what is no file.
+fn place(path: &Path) -> Option<PathBuf> {
+    if path == Path::new("-") {
+        return None;
+    }
+    if let Ok(meta) = std::fs::metadata(path) {
+        return meta.is_file().then(|| path.canonicalize().ok()).flatten();
+    }
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Some(folder.canonicalize().ok()?.join(path.file_name()?))
 }
 
 enum Message {
@@ -77,16 +139,37 @@ impl Output {
     fn open(path: &Path, len: u64) -> io::Result<Self> {
         if path == Path::new("-") {
             let writer: Box<dyn Write + Send> = Box::new(io::stdout());
-            return Ok(Self { path: path.into(), writer: BufWriter::new(writer), file: None, len: 0 });
+            return Ok(Self {
+                path: path.into(),
+                writer: BufWriter::new(writer),
+                file: None,
+                len: 0,
+            });
         }
         let mut options = OpenOptions::new();
         options.create(true).write(true).truncate(len == 0);
-        let file = options.open(path)?;
-        let found = file.metadata()?.len();
+        let file = options.open(path).map_err(|e| {
+            io::Error::new(
+                e.kind(),
+                format!("{e}\nhint: is its folder there, and writable for this user?"),
+            )
+        })?;
+        let meta = file.metadata()?;
+        let found = meta.len();
         if found < len {
             return Err(io::Error::other(format!(
-                "it has {found} bytes, but {len} were written before the last checkpoint; it was changed since"
+                "it has {found} bytes, but {len} were written before the last checkpoint: it was changed since\nhint: put it back, or start anew with another --state folder"
             )));
+        }
+        if !meta.is_file() {
+            // A device or a named pipe: it can neither be cut nor be made durable.
+            let writer: Box<dyn Write + Send> = Box::new(file);
+            return Ok(Self {
+                path: path.into(),
+                writer: BufWriter::new(writer),
+                file: None,
+                len: 0,
+            });
         }
         // What was written after the checkpoint will be written again, byte for byte.
         file.set_len(len)?;
@@ -135,7 +218,10 @@ impl FileSink {
         for (i, path) in paths.each().into_iter().enumerate() {
             if let Some(path) = path {
                 outputs[i] = Some(Output::open(path, lengths[i]).map_err(|e| {
-                    io::Error::new(e.kind(), format!("cannot open {} to write: {e}", path.display()))
+                    io::Error::new(
+                        e.kind(),
+                        format!("cannot open {} to write: {e}", path.display()),
+                    )
                 })?);
             }
         }
@@ -217,7 +303,9 @@ fn write_all(
                 if let Some(out) = &mut outputs[2] {
                     for d in &dead {
                         let line = d.source.offset.max(0) as u64;
-                        let letter = DeadLetterV1::new(&d.reject, d.stream, line, &d.original, d.size);
+                        let mut letter =
+                            DeadLetterV1::new(&d.reject, d.stream, line, &d.original, d.size);
+                        letter.sha256 = d.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
                         buffer.clear();
                         serde_json::to_writer(&mut buffer, &letter)?;
                         buffer.push(b'\n');

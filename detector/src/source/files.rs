@@ -2,11 +2,15 @@
 
 use engine::limits::{DEAD_LETTER_BYTES_MAX, MESSAGE_BYTES_MAX};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A batch is closed once it holds this much, so that long lines cannot fill the memory.
+const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of the start of a file by which it is known again.
 const IDENTITY_BYTES: usize = 64 << 10;
@@ -25,7 +29,9 @@ pub enum SourceError {
         hint: &'static str,
     },
     /// It broke off.
-    #[error("{path} cannot be read beyond line {line}: {why}\nhint: the file is damaged or cut off; everything before that line was processed")]
+    #[error(
+        "{path} cannot be read beyond line {line}: {why}\nhint: the file is damaged or cut off; everything before that line was processed"
+    )]
     Read {
         /// The file.
         path: String,
@@ -35,7 +41,9 @@ pub enum SourceError {
         why: String,
     },
     /// Another file than the one that was begun.
-    #[error("{path} is not the file that this state was made from: its first {bytes} bytes differ\nhint: give the same --input, or another --state folder")]
+    #[error(
+        "{path} is not the file that this state was made from: its first {bytes} bytes differ\nhint: give the file that the run was begun with, or another --state folder"
+    )]
     OtherFile {
         /// The file.
         path: String,
@@ -53,6 +61,8 @@ pub struct Lines {
     raw_len: Option<u64>,
     line: u64,
     offset: u64,
+    /// What broke off the file, until it is told.
+    failed: Option<io::Error>,
 }
 
 /// Lines that were read together.
@@ -62,10 +72,43 @@ pub struct LineBatch {
     pub bytes: Vec<u8>,
     /// Start and end in `bytes`, and the full length (longer if the line was cut).
     pub lines: Vec<(usize, usize, u64)>,
+    /// SHA-256 of the lines that were cut, by index in `lines`.
+    long: BTreeMap<usize, [u8; 32]>,
     /// Number of the first line, from 1.
     pub first_line: u64,
     /// The place behind the batch.
     pub end: Place,
+}
+
+impl LineBatch {
+    /// SHA-256 of the whole line, even if only its start was kept.
+    pub fn sha256(&self, index: usize) -> [u8; 32] {
+        let read =
+            || self.lines.get(index).map_or(&[][..], |&(start, end, _)| &self.bytes[start..end]);
+        self.long.get(&index).copied().unwrap_or_else(|| Sha256::digest(read()).into())
+    }
+}
+
+/// Length and hash of a line that is too long to be kept, without its line end.
+#[derive(Default)]
+struct LongLine {
+    hash: Sha256,
+    size: u64,
+    /// Line ends seen last: they count only if more follows.
+    ends: Vec<u8>,
+}
+
+impl LongLine {
+    fn add(&mut self, bytes: &[u8]) {
+        let kept = bytes.iter().rposition(|b| !matches!(b, b'\n' | b'\r')).map_or(0, |at| at + 1);
+        if kept > 0 {
+            self.size += (self.ends.len() + kept) as u64;
+            self.hash.update(&self.ends);
+            self.hash.update(&bytes[..kept]);
+            self.ends.clear();
+        }
+        self.ends.extend_from_slice(&bytes[kept..]);
+    }
 }
 
 /// A place in a source: that many lines and (decompressed) bytes are behind it.
@@ -103,7 +146,11 @@ impl Lines {
     ///
     /// # Errors
     /// As [`Self::open`]; when it is another file; when it ends before the place.
-    pub fn open_at(path: &Path, place: Place, identity: Option<&Identity>) -> Result<Self, SourceError> {
+    pub fn open_at(
+        path: &Path,
+        place: Place,
+        identity: Option<&Identity>,
+    ) -> Result<Self, SourceError> {
         let open_error = |why: String, hint: &'static str| SourceError::Open {
             path: path.display().to_string(),
             why,
@@ -123,28 +170,38 @@ impl Lines {
             })?;
             return Ok(Self::over(path, reader, raw_read, None));
         }
-        let meta = std::fs::metadata(path)
-            .map_err(|e| open_error(e.to_string(), "is the path right, and readable for this user?"))?;
+        let meta = std::fs::metadata(path).map_err(|e| {
+            open_error(e.to_string(), "is the path right, and readable for this user?")
+        })?;
         if meta.is_dir() {
-            return Err(open_error("it is a folder".into(), "give one file of events, one JSON object a line"));
+            return Err(open_error(
+                "it is a folder".into(),
+                "give one file of events, one JSON object a line",
+            ));
         }
         let mut file = File::open(path)
             .map_err(|e| open_error(e.to_string(), "is the file readable for this user?"))?;
         let mut magic = [0u8; 4];
         let compressed = {
-            let n = read_up_to(&mut file, &mut magic).map_err(|e| open_error(e.to_string(), "is the file readable?"))?;
+            let n = read_up_to(&mut file, &mut magic)
+                .map_err(|e| open_error(e.to_string(), "is the file readable?"))?;
             is_gzip(&magic[..n]) || is_zstd(&magic[..n])
         };
         let rewind = |file: &mut File, to: u64| {
-            file.seek(SeekFrom::Start(to)).map_err(|e| open_error(e.to_string(), "resuming needs a file that can be seeked"))
+            file.seek(SeekFrom::Start(to))
+                .map_err(|e| open_error(e.to_string(), "resuming needs a file that can be seeked"))
         };
         if let Some(wanted) = identity {
             rewind(&mut file, 0)?;
-            let mut start = decompress(BufReader::new(&file)).map_err(|e| open_error(e.to_string(), "is the file readable?"))?;
+            let mut start = decompress(BufReader::new(&file))
+                .map_err(|e| open_error(e.to_string(), "is the file readable?"))?;
             let mut head = vec![0; wanted.bytes];
             let n = read_up_to(&mut start, &mut head).unwrap_or(0);
             if Identity::of(&head[..n]) != *wanted {
-                return Err(SourceError::OtherFile { path: path.display().to_string(), bytes: wanted.bytes });
+                return Err(SourceError::OtherFile {
+                    path: path.display().to_string(),
+                    bytes: wanted.bytes,
+                });
             }
         }
         let skip = if compressed { 0 } else { place.offset };
@@ -154,10 +211,14 @@ impl Lines {
         let mut reader = decompress(BufReader::with_capacity(1 << 18, counting))
             .map_err(|e| open_error(e.to_string(), "is the file readable?"))?;
         if compressed && place.offset > 0 {
-            let skipped = io::copy(&mut (&mut reader).take(place.offset), &mut io::sink()).unwrap_or(0);
+            let skipped =
+                io::copy(&mut (&mut reader).take(place.offset), &mut io::sink()).unwrap_or(0);
             if skipped < place.offset {
                 return Err(open_error(
-                    format!("it ends after {skipped} bytes, before the place reached earlier ({})", place.offset),
+                    format!(
+                        "it ends after {skipped} bytes, before the place reached earlier ({})",
+                        place.offset
+                    ),
                     "give the file that the run was begun with, or another --state folder",
                 ));
             }
@@ -168,8 +229,13 @@ impl Lines {
         Ok(lines)
     }
 
-    fn over(path: &Path, reader: Box<dyn BufRead + Send>, raw_read: Arc<AtomicU64>, raw_len: Option<u64>) -> Self {
-        Self { path: path.into(), reader, raw_read, raw_len, line: 0, offset: 0 }
+    fn over(
+        path: &Path,
+        reader: Box<dyn BufRead + Send>,
+        raw_read: Arc<AtomicU64>,
+        raw_len: Option<u64>,
+    ) -> Self {
+        Self { path: path.into(), reader, raw_read, raw_len, line: 0, offset: 0, failed: None }
     }
 
     /// Lines from bytes in memory, for tests and the demonstration.
@@ -199,11 +265,15 @@ impl Lines {
     pub fn next_batch(&mut self, lines_max: usize) -> Result<Option<LineBatch>, SourceError> {
         let mut batch = LineBatch { first_line: self.line + 1, ..LineBatch::default() };
         let mut count = 0;
-        while count < lines_max {
+        while count < lines_max && batch.bytes.len() < BATCH_BYTES_MAX {
             let start = batch.bytes.len();
-            match self.read_line(&mut batch.bytes) {
-                Ok(0) => break,
-                Ok(full) => {
+            let read = match self.failed.take() {
+                Some(e) => Err(e),
+                None => self.read_line(&mut batch.bytes),
+            };
+            match read {
+                Ok((0, _)) => break,
+                Ok((full, long)) => {
                     count += 1;
                     self.line += 1;
                     self.offset += full;
@@ -213,12 +283,17 @@ impl Lines {
                         end -= 1;
                         size -= 1;
                     }
+                    if let Some(long) = long {
+                        size = long.size;
+                        batch.long.insert(batch.lines.len(), long.hash.finalize().into());
+                    }
                     batch.lines.push((start, end, size));
                 }
                 Err(e) => {
                     // What was read whole is handed out first; the error comes with the next call.
                     batch.bytes.truncate(start);
                     if count > 0 {
+                        self.failed = Some(e);
                         break;
                     }
                     return Err(SourceError::Read {
@@ -233,10 +308,12 @@ impl Lines {
         Ok((count > 0).then_some(batch))
     }
 
-    /// Appends one line with its end; of a line beyond the cap only the start. Returns its full length.
-    fn read_line(&mut self, out: &mut Vec<u8>) -> io::Result<u64> {
+    /// Appends one line with its end; of a line beyond the cap only the start. Returns its full length,
+    /// and what is known of a line that was cut.
+    fn read_line(&mut self, out: &mut Vec<u8>) -> io::Result<(u64, Option<LongLine>)> {
         let keep_max = MESSAGE_BYTES_MAX.max(DEAD_LETTER_BYTES_MAX) + 2;
         let (mut full, mut kept) = (0u64, 0usize);
+        let (start, mut long) = (out.len(), None);
         loop {
             let available = match self.reader.fill_buf() {
                 Ok(available) => available,
@@ -244,7 +321,7 @@ impl Lines {
                 Err(e) => return Err(e),
             };
             if available.is_empty() {
-                return Ok(full);
+                return Ok((full, long));
             }
             let (used, ended) = match available.iter().position(|&b| b == b'\n') {
                 Some(at) => (at + 1, true),
@@ -254,9 +331,17 @@ impl Lines {
             out.extend_from_slice(&available[..keep]);
             kept += keep;
             full += used as u64;
+            if used > keep {
+                let long = long.get_or_insert_with(|| {
+                    let mut long = LongLine::default();
+                    long.add(&out[start..]);
+                    long
+                });
+                long.add(&available[keep..used]);
+            }
             self.reader.consume(used);
             if ended {
-                return Ok(full);
+                return Ok((full, long));
             }
         }
     }
@@ -377,14 +462,30 @@ mod tests {
         let batch = lines.next_batch(10).unwrap().unwrap();
         assert_eq!(batch.lines.len(), 3);
         assert_eq!(batch.lines[1].2, 10 << 20);
+        assert_eq!(batch.sha256(1), <[u8; 32]>::from(Sha256::digest(&long)));
+        assert_eq!(batch.sha256(2), <[u8; 32]>::from(Sha256::digest(b"b")));
         assert!(batch.bytes.len() < 2 << 20);
         assert_eq!(&batch.bytes[batch.lines[2].0..batch.lines[2].1], b"b");
     }
 
     #[test]
+    fn many_long_lines_make_small_batches() {
+        let text = format!("{}\r\n", "y".repeat(900_000)).repeat(20);
+        let mut lines = Lines::from_reader("memory", Box::new(io::Cursor::new(text)));
+        let mut seen = 0;
+        while let Some(batch) = lines.next_batch(512).unwrap() {
+            assert!(batch.bytes.len() < BATCH_BYTES_MAX + MESSAGE_BYTES_MAX + 2);
+            assert!(batch.lines.iter().all(|l| l.2 == 900_000));
+            seen += batch.lines.len();
+        }
+        assert_eq!(seen, 20);
+    }
+
+    #[test]
     fn a_folder_an_absent_file_and_a_broken_archive_are_clear_errors() {
         let dir = tempfile::tempdir().unwrap();
-        let error = |r: Result<Lines, SourceError>| r.err().map(|e| e.to_string()).unwrap_or_default();
+        let error =
+            |r: Result<Lines, SourceError>| r.err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error(Lines::open(dir.path())).contains("folder"));
         assert!(error(Lines::open(&dir.path().join("none"))).contains("cannot open"));
         let text: String = (0..100_000).map(|i| format!("line {i}\n")).collect();

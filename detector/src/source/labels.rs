@@ -1,7 +1,9 @@
 //! A file of labels, in the order in which they became known.
 
 use super::files::{Lines, SourceError};
-use engine::wire::{Decoder, Reject};
+use crate::sink::files::Dead;
+use engine::effects::SourceRef;
+use engine::wire::Decoder;
 use features::event::Label;
 use std::path::Path;
 
@@ -13,7 +15,7 @@ pub struct LabelFile {
     /// `ts`, start and length in `bytes`.
     order: Vec<(i64, usize, u32)>,
     next: usize,
-    rejects: Vec<(u64, Reject, Vec<u8>, u64)>,
+    rejects: Vec<Dead>,
 }
 
 impl LabelFile {
@@ -21,7 +23,11 @@ impl LabelFile {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn load(path: &Path, decoder: &Decoder, until_ms: Option<i64>) -> Result<Self, SourceError> {
+    pub fn load(
+        path: &Path,
+        decoder: &Decoder,
+        until_ms: Option<i64>,
+    ) -> Result<Self, SourceError> {
         Self::read(Lines::open(path)?, decoder, until_ms)
     }
 
@@ -29,10 +35,14 @@ impl LabelFile {
     ///
     /// # Errors
     /// When the lines break off.
-    pub fn read(mut lines: Lines, decoder: &Decoder, until_ms: Option<i64>) -> Result<Self, SourceError> {
+    pub fn read(
+        mut lines: Lines,
+        decoder: &Decoder,
+        until_ms: Option<i64>,
+    ) -> Result<Self, SourceError> {
         let mut out = Self::default();
         while let Some(batch) = lines.next_batch(4096)? {
-            for (i, &(start, end, size)) in batch.lines.iter().enumerate() {
+            for (i, &(start, end, _)) in batch.lines.iter().enumerate() {
                 let message = &batch.bytes[start..end];
                 if message.iter().all(u8::is_ascii_whitespace) {
                     continue;
@@ -44,7 +54,11 @@ impl LabelFile {
                         out.bytes.extend_from_slice(message);
                     }
                     Err(reject) => {
-                        out.rejects.push((batch.first_line + i as u64, reject, message.to_vec(), size));
+                        let source = SourceRef {
+                            partition: 0,
+                            offset: (batch.first_line + i as u64) as i64,
+                        };
+                        out.rejects.push(Dead::new(reject, "labels", source, &batch, i));
                     }
                 }
             }
@@ -64,8 +78,17 @@ impl LabelFile {
         self.order.is_empty()
     }
 
-    /// Messages that could not be read: line, why, bytes, full length.
-    pub fn take_rejects(&mut self) -> Vec<(u64, Reject, Vec<u8>, u64)> {
+    /// Every label, in the order in which they became known.
+    pub fn each(&self, decoder: &Decoder) -> impl Iterator<Item = Label> {
+        let labels = self.order.iter();
+        // They were all decoded once already.
+        labels.filter_map(|(_, start, len)| {
+            decoder.label(&self.bytes[*start..*start + *len as usize]).ok()
+        })
+    }
+
+    /// Messages that could not be read.
+    pub fn take_rejects(&mut self) -> Vec<Dead> {
         std::mem::take(&mut self.rejects)
     }
 

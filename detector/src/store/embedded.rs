@@ -15,7 +15,9 @@ const FORMAT: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The store itself failed.
-    #[error("the state in {path}: {why}\nhint: is the folder writable, is another detector using it, is the disk full?")]
+    #[error(
+        "the state in {path}: {why}\nhint: is the folder writable, is another detector using it, is the disk full?"
+    )]
     Failed {
         /// The folder.
         path: String,
@@ -23,7 +25,9 @@ pub enum StoreError {
         why: String,
     },
     /// It belongs to something else.
-    #[error("the state in {path} was made with {what}\nhint: use the configuration it was made with, or start with another --state folder")]
+    #[error(
+        "the state in {path} was made with {what}\nhint: use the configuration it was made with, or start with another --state folder"
+    )]
     Other {
         /// The folder.
         path: String,
@@ -53,8 +57,27 @@ pub struct Position {
     pub outputs: [u64; 3],
     /// Rejects so far.
     pub rejects: u64,
+    /// Newest event time by which labels were merged in.
+    pub newest_ms: Option<i64>,
+    /// How the run was begun.
+    pub begun: Begun,
     /// The input was read to its end.
     pub finished: bool,
+}
+
+/// What must stay the same for the outputs of a resumed run to be of one piece, apart from input and configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// The labels, by their first bytes.
+    pub labels: Option<Identity>,
+    /// Nothing later exists.
+    pub until_ms: Option<i64>,
+    /// Labels feed features and the graph.
+    pub feedback: bool,
+    /// Events with the same `ts` do not see one another.
+    pub strict_ties: bool,
+    /// Which outputs there are: actions, scores, dead letters.
+    pub outputs: [bool; 3],
 }
 
 /// A store in a folder.
@@ -73,7 +96,8 @@ impl Embedded {
     /// When the folder cannot be used.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let shown = path.display().to_string();
-        let failed = |e: fjall::Error| StoreError::Failed { path: shown.clone(), why: e.to_string() };
+        let failed =
+            |e: fjall::Error| StoreError::Failed { path: shown.clone(), why: e.to_string() };
         let db = Database::builder(path).manual_journal_persist(true).open().map_err(failed)?;
         let records = db.keyspace("records", KeyspaceCreateOptions::default).map_err(failed)?;
         Ok(Self { path: shown.clone(), db, records })
@@ -107,7 +131,8 @@ impl Embedded {
         if position.features == features {
             return Ok(());
         }
-        let what = format!("feature set {}, the configuration declares {features}", position.features);
+        let what =
+            format!("feature set {}, the configuration declares {features}", position.features);
         Err(StoreError::Other { path: self.path.clone(), what })
     }
 
@@ -115,7 +140,11 @@ impl Embedded {
     ///
     /// # Errors
     /// When the store fails or a record is damaged.
-    pub fn load(&self, engine: &mut Engine, mut progress: impl FnMut(u64)) -> Result<(), StoreError> {
+    pub fn load(
+        &self,
+        engine: &mut Engine,
+        mut progress: impl FnMut(u64),
+    ) -> Result<(), StoreError> {
         let mut loading = engine.loading();
         for (n, guard) in self.records.iter().enumerate() {
             let (key, value) = guard.into_inner().map_err(|e| self.failed(e))?;

@@ -97,7 +97,9 @@ impl Accounts {
         let mut distinct = Magnitudes::default();
         let (mut uses, mut changes) = (0_u64, 0_u64);
         for (_, account) in self.sample.sorted() {
-            let Some(kind) = account.kinds.get(place).filter(|kind| kind.last.uses > 0) else { continue };
+            let Some(kind) = account.kinds.get(place).filter(|kind| kind.last.uses > 0) else {
+                continue;
+            };
             distinct.add(kind.distinct.count());
             uses += u64::from(kind.last.uses - 1);
             changes += u64::from(kind.last.changes);
@@ -110,7 +112,9 @@ impl Accounts {
     pub fn attribute(&self, place: usize) -> (f64, u64) {
         let (mut uses, mut changes) = (0_u64, 0_u64);
         for (_, account) in self.sample.sorted() {
-            let Some(last) = account.attributes.get(place).filter(|last| last.uses > 0) else { continue };
+            let Some(last) = account.attributes.get(place).filter(|last| last.uses > 0) else {
+                continue;
+            };
             uses += u64::from(last.uses - 1);
             changes += u64::from(last.changes);
         }
@@ -221,7 +225,8 @@ mod tests {
             let mut ts_ms = 0;
             for event in 0..200_u64 {
                 let noise = mix(account * 1000 + event);
-                let pause = if event % 10 == 9 { 5 * H + noise % (10 * H) } else { 5 * S + noise % M };
+                let pause =
+                    if event % 10 == 9 { 5 * H + noise % (10 * H) } else { 5 * S + noise % M };
                 ts_ms += pause as i64;
                 accounts.observe(mix(account), ts_ms);
             }
@@ -230,7 +235,10 @@ mod tests {
         let gap_ms = report.session_gap_ms.expect("two peaks");
         assert!((65 * S..5 * H).contains(&gap_ms), "{gap_ms}");
         assert!((0.85..0.95).contains(&report.within_session_share));
-        assert_eq!((report.distinct, report.events_per_account[3], report.regular_share), (20, 200, 1.0));
+        assert_eq!(
+            (report.distinct, report.events_per_account[3], report.regular_share),
+            (20, 200, 1.0)
+        );
     }
 
     #[test]

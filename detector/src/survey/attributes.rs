@@ -306,7 +306,10 @@ mod tests {
             (&["1", "2.5", "-3"], Reading::Number),
             (&["\"1\"", "\"2.5\"", "3"], Reading::Number),
             (&["true", "false", "null"], Reading::Boolean),
-            (&["\"NL\"", "\"DE\"", "\"NL\"", "\"NL\"", "\"DE\"", "\"NL\"", "\"NL\"", "\"NL\""], Reading::Category),
+            (
+                &["\"NL\"", "\"DE\"", "\"NL\"", "\"NL\"", "\"DE\"", "\"NL\"", "\"NL\"", "\"NL\""],
+                Reading::Category,
+            ),
             (&many, Reading::Opaque),
             (&["1", "\"x\"", "true"], Reading::Opaque),
             (&["[1]", "{}"], Reading::Opaque),
@@ -322,7 +325,10 @@ mod tests {
         let numbers: Vec<String> = (-50..50).map(|n| format!("{}", n * 10)).collect();
         let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
         let seen = report(&numbers);
-        assert_eq!((seen.quantiles[0], seen.quantiles[4], seen.numbers_distinct), (-500.0, 490.0, 100));
+        assert_eq!(
+            (seen.quantiles[0], seen.quantiles[4], seen.numbers_distinct),
+            (-500.0, 490.0, 100)
+        );
         assert!(seen.quantiles[2] >= -17.0 && seen.quantiles[2] <= 0.0, "{:?}", seen.quantiles);
         assert_eq!((seen.negative_share, seen.zero_share, seen.whole_share), (0.5, 0.01, 1.0));
         assert!(report(&["4", "4", "4"]).is_constant());

@@ -137,7 +137,8 @@ impl Clock {
     /// Six hours hold a quarter of the events when there is no day; the quietest six say how far from that.
     /// Of equally quiet ones, those with quiet hours around them.
     fn quiet_hour(&self) -> u8 {
-        let around = |hour: u8| self.six_hours_from((hour + 21) % 24) + self.six_hours_from((hour + 3) % 24);
+        let around =
+            |hour: u8| self.six_hours_from((hour + 21) % 24) + self.six_hours_from((hour + 3) % 24);
         (0..24).min_by_key(|hour| (self.six_hours_from(*hour), around(*hour))).unwrap_or(0)
     }
 }
@@ -164,7 +165,9 @@ mod tests {
     #[test]
     fn grain_ties_and_steps() {
         let equal = clock((0..1000).map(|n| n * 1000));
-        assert!(equal.metronome && equal.grain_ms == 1000 && equal.tied_share == 0.0 && !equal.daily);
+        assert!(
+            equal.metronome && equal.grain_ms == 1000 && equal.tied_share == 0.0 && !equal.daily
+        );
         let same = clock([5; 100]);
         assert_eq!((same.grain_ms, same.span_ms, same.tie_share_max), (0, 0, 1.0));
         let tied = clock([0, 0, 2000, 2000, 2000, 5000, 9000, 9000]);
@@ -186,7 +189,10 @@ mod tests {
     fn the_day_is_found() {
         let day = |n: i64| (n / 10) * D as i64 + (9 + n % 10) * H as i64 + n * 977 % 3_600_000;
         let daily = clock((0..2000).map(day));
-        assert!(daily.daily && (19..=21).contains(&daily.quiet_hour) || daily.quiet_hour <= 3, "{daily:?}");
+        assert!(
+            daily.daily && (19..=21).contains(&daily.quiet_hour) || daily.quiet_hour <= 3,
+            "{daily:?}"
+        );
         let even = clock((0..2000).map(|n| n * (3 * H as i64 + 1717) + n * n % 977));
         assert!(!even.daily);
     }

@@ -2,10 +2,60 @@
 
 /// Lengths that read well, in milliseconds, shortest first.
 const READABLE_MS: &[u64] = &[
-    1, 2, 5, 10, 20, 50, 100, 200, 500, S, 2 * S, 5 * S, 10 * S, 15 * S, 30 * S, M, 2 * M, 5 * M, 10 * M,
-    15 * M, 20 * M, 30 * M, 45 * M, H, 2 * H, 3 * H, 4 * H, 6 * H, 8 * H, 12 * H, D, 2 * D, 3 * D, 5 * D,
-    7 * D, 10 * D, 14 * D, 21 * D, 30 * D, 45 * D, 60 * D, 90 * D, 120 * D, 180 * D, 270 * D, 365 * D,
-    400 * D, 730 * D, 1095 * D, 1825 * D, 3650 * D, 7300 * D, 18_250 * D, 36_500 * D,
+    1,
+    2,
+    5,
+    10,
+    20,
+    50,
+    100,
+    200,
+    500,
+    S,
+    2 * S,
+    5 * S,
+    10 * S,
+    15 * S,
+    30 * S,
+    M,
+    2 * M,
+    5 * M,
+    10 * M,
+    15 * M,
+    20 * M,
+    30 * M,
+    45 * M,
+    H,
+    2 * H,
+    3 * H,
+    4 * H,
+    6 * H,
+    8 * H,
+    12 * H,
+    D,
+    2 * D,
+    3 * D,
+    5 * D,
+    7 * D,
+    10 * D,
+    14 * D,
+    21 * D,
+    30 * D,
+    45 * D,
+    60 * D,
+    90 * D,
+    120 * D,
+    180 * D,
+    270 * D,
+    365 * D,
+    400 * D,
+    730 * D,
+    1095 * D,
+    1825 * D,
+    3650 * D,
+    7300 * D,
+    18_250 * D,
+    36_500 * D,
 ];
 
 /// A second, in milliseconds.
@@ -51,10 +101,16 @@ pub fn text(ms: u64) -> String {
 
 /// Writes a length for people, rounded to two digits: `6.5 h`.
 pub fn rough(ms: u64) -> String {
-    for (unit, name) in [(365 * D, "years"), (D, "days"), (H, "hours"), (M, "minutes"), (S, "seconds")] {
+    for (unit, name) in
+        [(365 * D, "years"), (D, "days"), (H, "hours"), (M, "minutes"), (S, "seconds")]
+    {
         if ms >= unit {
             let value = ms as f64 / unit as f64;
-            return if value < 10.0 { format!("{value:.1} {name}") } else { format!("{value:.0} {name}") };
+            return if value < 10.0 {
+                format!("{value:.1} {name}")
+            } else {
+                format!("{value:.0} {name}")
+            };
         }
     }
     format!("{ms} ms")
@@ -76,7 +132,11 @@ mod tests {
             (u64::MAX / 2, "36500d", "36500d"),
         ];
         for (ms, near, least) in cases {
-            assert_eq!((text(nearest(ms)).as_str(), text(at_least(ms)).as_str()), (near, least), "{ms}");
+            assert_eq!(
+                (text(nearest(ms)).as_str(), text(at_least(ms)).as_str()),
+                (near, least),
+                "{ms}"
+            );
         }
         assert!(READABLE_MS.windows(2).all(|pair| pair[0] < pair[1]));
         assert_eq!(text(longer(10 * M)), "15m");

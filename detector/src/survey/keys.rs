@@ -174,9 +174,8 @@ impl Keys {
         }
         let keys = self.keys.len() as u64;
         let share = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
-        let four = |sketch: &Magnitudes| {
-            [0.5, 0.9, 0.99, 1.0].map(|q| sketch.quantile(q).unwrap_or(0))
-        };
+        let four =
+            |sketch: &Magnitudes| [0.5, 0.9, 0.99, 1.0].map(|q| sketch.quantile(q).unwrap_or(0));
         let (component_accounts, component_share) = self.largest_component();
         KeysReport {
             name: name.to_owned(),
@@ -195,7 +194,7 @@ impl Keys {
             reuse_gap_ms: [0.5, 0.99].map(|q| self.reuse_gaps.quantile(q).unwrap_or(0)),
             account_overlap: share(overlap, comparable),
             self_share: share(self.self_uses, self.uses),
-            dense_numbers: self.number_uses * 10 >= self.uses * 9
+            dense_numbers: self.number_uses * 2 >= self.uses
                 && self.number_max <= self.keys.distinct().saturating_mul(50).max(1000),
             pairs: self.pair_report(),
             keys_per_account: [0; 3],
@@ -287,7 +286,15 @@ mod tests {
 
     #[test]
     fn degrees_and_components() {
-        let report = keys_of(&[("a", "x"), ("b", "x"), ("b", "y"), ("c", "y"), ("d", "z"), ("e", "w"), ("f", "w")]);
+        let report = keys_of(&[
+            ("a", "x"),
+            ("b", "x"),
+            ("b", "y"),
+            ("c", "y"),
+            ("d", "z"),
+            ("e", "w"),
+            ("f", "w"),
+        ]);
         assert_eq!(report.distinct, 4);
         assert_eq!(report.accounts_per_key, [2, 2, 2, 2]);
         assert_eq!((report.shared_share, report.once_share), (0.75, 0.25));

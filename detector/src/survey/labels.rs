@@ -159,9 +159,8 @@ impl Labels {
             last_labelled_ms = last_labelled_ms.max(event.ts_ms);
             said.entry(event.account).or_default()[usize::from(!verdict.bad)] += 1;
         }
-        let four = |sketch: &Magnitudes| {
-            [0.5, 0.95, 0.99, 0.999].map(|q| sketch.quantile(q).unwrap_or(0))
-        };
+        let four =
+            |sketch: &Magnitudes| [0.5, 0.95, 0.99, 0.999].map(|q| sketch.quantile(q).unwrap_or(0));
         let lag_ms = four(&lags);
 
         // What is too young for its label says nothing about what labels cover.

@@ -182,8 +182,7 @@ impl Survey {
         }
         if let Some(target) = target {
             let keys_max = self.limits.keys_max / 2;
-            let keys =
-                self.targets.get_or_insert_with(|| Box::new(Keys::new(keys_max, PAIRS_MAX)));
+            let keys = self.targets.get_or_insert_with(|| Box::new(Keys::new(keys_max, PAIRS_MAX)));
             keys.count_event(1);
             keys.observe(&target, account, ts_ms);
         }
@@ -324,7 +323,9 @@ impl Survey {
         progress: &mut dyn FnMut(u64),
     ) -> io::Result<LinesRead> {
         survey_lines(reader, progress, &mut |line| {
-            serde_json::from_slice(line).map_err(|_| Unread::NotJson).and_then(|event| self.observe_event(&event))
+            serde_json::from_slice(line)
+                .map_err(|_| Unread::NotJson)
+                .and_then(|event| self.observe_event(&event))
         })
     }
 
@@ -338,7 +339,9 @@ impl Survey {
         progress: &mut dyn FnMut(u64),
     ) -> io::Result<LinesRead> {
         survey_lines(reader, progress, &mut |line| {
-            serde_json::from_slice(line).map_err(|_| Unread::NotJson).and_then(|label| self.observe_label(&label))
+            serde_json::from_slice(line)
+                .map_err(|_| Unread::NotJson)
+                .and_then(|label| self.observe_label(&label))
         })
     }
 }
@@ -359,7 +362,8 @@ fn survey_lines(
     let (mut number, mut bytes, mut told) = (0_u64, 0_u64, 0_u64);
     loop {
         line.clear();
-        let taken = io::Read::take(&mut reader, LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line)?;
+        let taken =
+            io::Read::take(&mut reader, LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line)?;
         if taken == 0 {
             progress(bytes);
             return Ok(read);

@@ -67,7 +67,13 @@ pub struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = |share: f64| format!("{:.1} %", share * 100.0);
-        writeln!(out, "events       {} of {} accounts over {}", self.events, self.accounts.distinct, rough(self.clock.span_ms))?;
+        writeln!(
+            out,
+            "events       {} of {} accounts over {}",
+            self.events,
+            self.accounts.distinct,
+            rough(self.clock.span_ms)
+        )?;
         writeln!(
             out,
             "clock        grain {}, tied {}, late {}{}{}",
@@ -84,7 +90,13 @@ impl fmt::Display for Report {
             rough(self.accounts.gap_ms[1])
         )?;
         for seen in &self.types {
-            writeln!(out, "type         {}: {} events, with target {}", seen.name, seen.events, percent(seen.target_share))?;
+            writeln!(
+                out,
+                "type         {}: {} events, with target {}",
+                seen.name,
+                seen.events,
+                percent(seen.target_share)
+            )?;
         }
         for kind in &self.kinds {
             writeln!(

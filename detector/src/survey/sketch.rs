@@ -132,7 +132,8 @@ impl<V> Sample<V> {
 
     /// Keys and values in the order of the hashes.
     pub fn sorted(&self) -> Vec<(u64, &V)> {
-        let mut all: Vec<(u64, &V)> = self.values.iter().map(|(hash, value)| (*hash, value)).collect();
+        let mut all: Vec<(u64, &V)> =
+            self.values.iter().map(|(hash, value)| (*hash, value)).collect();
         all.sort_unstable_by_key(|(hash, _)| *hash);
         all
     }
@@ -311,11 +312,8 @@ impl Members {
                 let m = REGISTERS as f64;
                 let raw = 0.709 * m * m / inverse;
                 let empty = registers.iter().filter(|rank| **rank == 0).count();
-                let counted = if raw <= 2.5 * m && empty > 0 {
-                    m * (m / empty as f64).ln()
-                } else {
-                    raw
-                };
+                let counted =
+                    if raw <= 2.5 * m && empty > 0 { m * (m / empty as f64).ln() } else { raw };
                 (counted.round() as u64).max(LISTED_MAX as u64 + 1)
             }
         }
@@ -340,6 +338,9 @@ fn count_into(registers: &mut [u8; REGISTERS], hash: u64) -> bool {
     }
     grown
 }
+
+/// Longer names are not followed.
+const NAME_BYTES_MAX: usize = 256;
 
 /// Names in the order of their first appearance, up to a cap, with a guess for the next one: fields come
 /// in the same order in most events.
@@ -366,7 +367,7 @@ impl Names {
         if let Some(place) = self.places.get(&hash) {
             return Some(*place);
         }
-        if self.list.len() >= self.names_max {
+        if self.list.len() >= self.names_max || name.len() > NAME_BYTES_MAX {
             self.beyond += 1;
             return None;
         }

@@ -119,9 +119,9 @@ impl Play<'_> {
             }
         }
         let decisions = self.policy.decide(&row, &scores, &context, state, &mut self.caps);
-if decisions.iter().any(|decision| !decision.shadow) {
+        if decisions.iter().any(|decision| !decision.shadow) {
             state.name_action([u8::try_from(ts_ms / MINUTE_MS % 251).expect("small"); 16]);
-        } 16]);
+        }
         // Whatever was decided survives a checkpoint.
         assert_eq!(AccountPolicyState::from_bytes(&state.to_bytes()), Ok(*state));
         assert_eq!(CapState::from_bytes(&self.caps.to_bytes()), Ok(self.caps));

@@ -40,7 +40,7 @@ impl Decoder {
         default_id: impl FnOnce() -> CompactString,
     ) -> Result<Event, Reject> {
         let raw = match &self.mapping {
-            None => self.native(bytes)?,
+            None => self.native(bytes, false)?,
             Some(mapping) => self.mapped(bytes, mapping)?,
         };
         let account = required(raw.account, "account")?;
@@ -56,7 +56,7 @@ impl Decoder {
             ts_ms,
             type_id: self.words.type_id(raw.event_type.as_deref().unwrap_or_default()),
             account,
-            target: raw.target.filter(|t| !t.is_empty()),
+            target: raw.target.filter(|t| !t.is_empty() && self.words.reads_target()),
             entities: raw.entities,
             attributes: raw.attributes,
         })
@@ -67,7 +67,7 @@ impl Decoder {
     /// # Errors
     /// A [`Reject`] that says why.
     pub fn label(&self, bytes: &[u8]) -> Result<Label, Reject> {
-        let raw = self.native(bytes)?;
+        let raw = self.native(bytes, true)?;
         let account = raw.account.filter(|a| !a.is_empty());
         let event_id = raw.event_id.filter(|e| !e.is_empty());
         let ts_ms = raw.ts_ms.ok_or_else(|| missing("ts"))?;
@@ -100,11 +100,11 @@ impl Decoder {
         })
     }
 
-    fn native(&self, bytes: &[u8]) -> Result<Raw, Reject> {
+    fn native(&self, bytes: &[u8], is_label: bool) -> Result<Raw, Reject> {
         check_size(bytes)?;
         let mut raw = Raw::new(self.words.slots());
         let mut json = serde_json::Deserializer::from_slice(bytes);
-        let read = ObjectSeed { words: &self.words, raw: &mut raw }
+        let read = ObjectSeed { words: &self.words, raw: &mut raw, is_label }
             .deserialize(&mut json)
             .and_then(|()| json.end());
         match (read, raw.reject.take()) {
@@ -141,7 +141,8 @@ impl Decoder {
             }
         }
         if mapping.entities.is_empty() {
-            for members in mapping.entity_roots.iter().filter_map(|p| value.pointer(p)?.as_object()) {
+            for members in mapping.entity_roots.iter().filter_map(|p| value.pointer(p)?.as_object())
+            {
                 for (name, v) in members {
                     if let Some(kind) = self.words.kind_id(name) {
                         raw.entity_value(kind, v)?;
@@ -155,7 +156,8 @@ impl Decoder {
             }
         }
         if mapping.attributes.is_empty() {
-            for members in mapping.attribute_roots.iter().filter_map(|p| value.pointer(p)?.as_object())
+            for members in
+                mapping.attribute_roots.iter().filter_map(|p| value.pointer(p)?.as_object())
             {
                 for (name, v) in members {
                     if let Some(slot) = self.words.slot(name) {
@@ -194,7 +196,9 @@ fn syntax(bytes: &[u8], error: &serde_json::Error) -> Reject {
         serde_json::error::Category::Data => {
             Reject::new(RejectCode::NotAnObject, "a message must be a JSON object")
         }
-        serde_json::error::Category::Eof => Reject::new(RejectCode::NotJson, format!("cut off {at}")),
+        serde_json::error::Category::Eof => {
+            Reject::new(RejectCode::NotJson, format!("cut off {at}"))
+        }
         _ => Reject::new(RejectCode::NotJson, format!("not valid JSON {at}")),
     }
 }
@@ -226,9 +230,21 @@ fn capped(text: &str, field: &str) -> Result<CompactString, Reject> {
 fn text_of(value: &Value, field: &str) -> Result<CompactString, Reject> {
     match value {
         Value::String(s) => capped(s, field),
-        Value::Number(n) => Ok(format_compact!("{n}")),
+        Value::Number(n) => match (n.as_i64(), n.as_u64(), n.as_f64()) {
+            (Some(v), _, _) => Ok(format_compact!("{v}")),
+            (_, Some(v), _) => Ok(format_compact!("{v}")),
+            (_, _, v) => number_text(v.unwrap_or(f64::NAN), field),
+        },
         _ => Err(wrong(field, "text")),
     }
+}
+
+/// A number that is a key, as text. Beyond 2^53 different keys would become one.
+fn number_text(value: f64, field: &str) -> Result<CompactString, Reject> {
+    if value.abs() <= 9_007_199_254_740_992.0 {
+        return capped(&format_compact!("{value}"), field);
+    }
+    Err(wrong(field, "text: as a number this long it is not exact"))
 }
 
 fn number_ts(value: f64, unit: TsUnit) -> Result<i64, Reject> {
@@ -321,6 +337,8 @@ enum Scalar<'de> {
     Null,
     Number(f64),
     Integer(i64),
+    /// Beyond `i64`.
+    Large(u64),
     Bool(bool),
     Text(Cow<'de, str>),
     List,
@@ -333,7 +351,8 @@ impl Scalar<'_> {
             Scalar::Null => Ok(None),
             Scalar::Text(t) => capped(&t, field).map(Some),
             Scalar::Integer(i) => Ok(Some(format_compact!("{i}"))),
-            Scalar::Number(n) => Ok(Some(format_compact!("{n}"))),
+            Scalar::Large(i) => Ok(Some(format_compact!("{i}"))),
+            Scalar::Number(n) => number_text(n, field).map(Some),
             _ => Err(wrong(field, "text")),
         }
     }
@@ -360,7 +379,7 @@ impl<'de> Visitor<'de> for ScalarSeed {
         Ok(Scalar::Integer(v))
     }
     fn visit_u64<E>(self, v: u64) -> Result<Scalar<'de>, E> {
-        Ok(i64::try_from(v).map_or(Scalar::Number(v as f64), Scalar::Integer))
+        Ok(i64::try_from(v).map_or(Scalar::Large(v), Scalar::Integer))
     }
     fn visit_f64<E>(self, v: f64) -> Result<Scalar<'de>, E> {
         Ok(Scalar::Number(v))
@@ -409,6 +428,8 @@ impl<'de> de::Deserialize<'de> for Name<'de> {
 struct ObjectSeed<'a> {
     words: &'a Vocabulary,
     raw: &'a mut Raw,
+    /// Each form ignores the fields that only the other one has, whatever they hold.
+    is_label: bool,
 }
 
 /// Ends parsing; the reject itself waits in [`Raw::reject`].
@@ -430,18 +451,20 @@ impl<'de> Visitor<'de> for ObjectSeed<'_> {
         f.write_str("a JSON object")
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self { words, raw } = self;
+        let Self { words, raw, is_label } = self;
         while let Some(Name(name)) = map.next_key()? {
             match name.as_ref() {
                 "entities" => {
                     map.next_value_seed(EntitiesSeed { words, raw })?;
                     continue;
                 }
-                "attributes" => {
+                "attributes" if !is_label => {
                     map.next_value_seed(AttributesSeed { words, raw })?;
                     continue;
                 }
-                "event_id" | "ts" | "type" | "account" | "target" | "label" | "confidence" => {}
+                "event_id" | "ts" | "type" | "account" => {}
+                "target" if !is_label => {}
+                "label" | "confidence" if is_label => {}
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                     continue;
@@ -456,6 +479,7 @@ impl<'de> Visitor<'de> for ObjectSeed<'_> {
                 "ts" => match value {
                     Scalar::Integer(ms) => check_ts(ms).map(|ms| raw.ts_ms = Some(ms)),
                     Scalar::Number(ms) => number_ts(ms, TsUnit::Ms).map(|ms| raw.ts_ms = Some(ms)),
+                    Scalar::Large(_) => check_ts(i64::MAX).map(|ms| raw.ts_ms = Some(ms)),
                     Scalar::Text(t) => text_ts(&t).map(|ms| raw.ts_ms = Some(ms)),
                     Scalar::Null => Ok(()),
                     _ => Err(wrong("ts", "a number or an RFC 3339 text")),
@@ -485,7 +509,8 @@ impl<'de> Visitor<'de> for ObjectSeed<'_> {
                         raw.confidence = Some((v as f32).clamp(0.0, 1.0));
                         Ok(())
                     }
-                    _ => Ok(()),
+                    Scalar::Null => Ok(()),
+                    _ => Err(wrong("confidence", "a number from 0 to 1")),
                 },
             };
             read.map_err(|reject| stop::<A::Error>(raw, reject))?;
@@ -584,7 +609,7 @@ impl<'de> Visitor<'de> for KeysSeed<'_> {
         self.key(Ok(format_compact!("{v}")))
     }
     fn visit_f64<E: de::Error>(self, v: f64) -> Result<(), E> {
-        self.key(Ok(format_compact!("{v}")))
+        self.key(number_text(v, "an entity key"))
     }
     fn visit_bool<E: de::Error>(self, _: bool) -> Result<(), E> {
         self.key(Err(wrong("an entity key", "text, or a list of texts")))
@@ -653,6 +678,7 @@ impl<'de> Visitor<'de> for AttributesSeed<'_> {
             raw.attributes[slot] = match map.next_value_seed(ScalarSeed)? {
                 Scalar::Number(v) => words.number(slot, v),
                 Scalar::Integer(v) => words.number(slot, v as f64),
+                Scalar::Large(v) => words.number(slot, v as f64),
                 Scalar::Bool(v) => words.boolean(slot, v),
                 Scalar::Text(v) => words.text(slot, &v),
                 Scalar::Null => f32::NAN,

@@ -142,7 +142,13 @@ pub struct DeadLetterV1<'a> {
 
 impl<'a> DeadLetterV1<'a> {
     /// The dead letter of a rejected message. `size` may exceed `original`, if only its start was kept.
-    pub fn new(reject: &'a Reject, stream: &'a str, line: u64, original: &'a [u8], size: u64) -> Self {
+    pub fn new(
+        reject: &'a Reject,
+        stream: &'a str,
+        line: u64,
+        original: &'a [u8],
+        size: u64,
+    ) -> Self {
         let mut cut = original.len().min(DEAD_LETTER_BYTES_MAX);
         let text = match std::str::from_utf8(&original[..cut]) {
             Ok(text) => Some(text),

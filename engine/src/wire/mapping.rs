@@ -110,16 +110,9 @@ impl MappingConfig {
             Some(pointer) => vec![pointer.clone()],
             None => preset.iter().map(|p| p.to_string()).collect(),
         };
-        let (id, ts, kind, account, target, entities, attributes): (
-            &[&str],
-            &[&str],
-            &[&str],
-            &[&str],
-            &[&str],
-            &[&str],
-            &[&str],
-        ) = match self.preset.unwrap_or(Preset::Detector) {
-            Preset::Detector => (
+        // Id, time, type, account, target, entities, attributes.
+        let shape: [&[&str]; 7] = match self.preset.unwrap_or(Preset::Detector) {
+            Preset::Detector => [
                 &["/event_id"],
                 &["/ts"],
                 &["/type"],
@@ -127,8 +120,8 @@ impl MappingConfig {
                 &["/target"],
                 &["/entities"],
                 &["/attributes"],
-            ),
-            Preset::CloudEvents => (
+            ],
+            Preset::CloudEvents => [
                 &["/id"],
                 &["/time", "/data/ts"],
                 &["/type"],
@@ -136,8 +129,8 @@ impl MappingConfig {
                 &["/data/target"],
                 &["/data/entities"],
                 &["/data/attributes", "/data"],
-            ),
-            Preset::Osprey => (
+            ],
+            Preset::Osprey => [
                 &["/data/action_id", "/action_id"],
                 &["/data/timestamp", "/send_time", "/timestamp"],
                 &["/data/action_name", "/action_name"],
@@ -145,8 +138,9 @@ impl MappingConfig {
                 &["/data/data/target", "/data/data/target_user_id"],
                 &["/data/data/entities", "/data/data"],
                 &["/data/data/attributes", "/data/data"],
-            ),
+            ],
         };
+        let [id, ts, kind, account, target, entities, attributes] = shape;
         let list = |map: &BTreeMap<String, String>| {
             map.iter().map(|(k, p)| (k.clone(), p.clone())).collect::<Vec<_>>()
         };

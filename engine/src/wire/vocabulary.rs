@@ -3,12 +3,16 @@
 use features::config::{AttributeKind, FeatureConfig};
 use features::event::{KindId, TypeId};
 
+/// Name, kind, and for categories the values with their numbers, in order of text.
+type Attribute = (String, AttributeKind, Vec<(String, f32)>);
+
 /// The declared event types, kinds and attributes, for decoding.
 #[derive(Clone, Debug)]
 pub struct Vocabulary {
     types: Vec<(String, TypeId)>,
     kinds: Vec<String>,
-    attributes: Vec<(String, AttributeKind, Vec<(String, f32)>)>,
+    target: bool,
+    attributes: Vec<Attribute>,
 }
 
 impl Vocabulary {
@@ -33,7 +37,12 @@ impl Vocabulary {
                 (name.clone(), a.kind, values)
             })
             .collect();
-        Self { types, kinds: config.kinds.keys().cloned().collect(), attributes }
+        Self {
+            types,
+            kinds: config.kinds.keys().cloned().collect(),
+            target: config.events.target,
+            attributes,
+        }
     }
 
     /// The id of an event type; undeclared ones share [`TypeId::OTHER`].
@@ -57,6 +66,11 @@ impl Vocabulary {
     /// Names of the kinds, by id.
     pub fn kinds(&self) -> &[String] {
         &self.kinds
+    }
+
+    /// Whether events name another account as their target.
+    pub fn reads_target(&self) -> bool {
+        self.target
     }
 
     /// How many attribute slots an event has.

@@ -79,7 +79,11 @@ impl Schema {
                 .fold(0u64, |mask, (i, _)| mask | 1 << i)
         };
         let account_roles =
-            std::iter::once(AccountRole { name: "target".into(), kind: None })
+            config
+                .events
+                .target
+                .then(|| AccountRole { name: "target".into(), kind: None })
+                .into_iter()
                 .chain(kinds.iter().enumerate().filter(|(_, k)| k.is_account).map(|(i, k)| {
                     AccountRole { name: k.name.clone(), kind: Some(KindId(i as u8)) }
                 }))

@@ -13,6 +13,7 @@ pub const TTL_MS: i64 = 1500;
 /// Kinds: 0 accounts, 1 strong device, 2 strong card of small degree, 3 weak IP.
 pub fn config(roomy: bool) -> GraphConfig {
     let kind = |strong, weight, union_degree_max| KindRules {
+        is_account: false,
         strong,
         weight,
         ttl_ms: TTL_MS,

@@ -218,7 +218,7 @@ impl Scorer {
         Ok(())
     }
 
-    /// Says which positions moved a row's score, exactly (TreeSHAP). Cost: hundreds of microseconds; for flagged events,
+    /// Says which positions moved a row's score, exactly (TreeSHAP). Cost: up to a millisecond; for flagged events,
     /// after the decision.
     ///
     /// # Errors

@@ -3,6 +3,18 @@
 
 use super::{LANES, Plan, Sum};
 
+/// Whether a block is worth its while: without AVX2 it takes about five times as long, and walks do better for most forests.
+pub(crate) fn blocks_are_fast() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi1")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
+    }
+}
+
 /// The sums of a block; every form gives the same bits, for all they do is compare, mask and add in order.
 pub(crate) fn sum_block<T: Sum>(plan: &Plan<T>, keys: &[[i32; LANES]]) -> [T; LANES] {
     #[cfg(target_arch = "x86_64")]
@@ -32,4 +44,37 @@ fn avx512<T: Sum>(plan: &Plan<T>, keys: &[[i32; LANES]]) -> [T; LANES] {
 #[target_feature(enable = "avx2,bmi1")]
 fn avx2<T: Sum>(plan: &Plan<T>, keys: &[[i32; LANES]]) -> [T; LANES] {
     plan.sum_block(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Kernel, Trees};
+    use super::*;
+    use crate::forest::lightgbm;
+
+    #[test]
+    fn every_form_gives_the_same_bits() {
+        let files: [&[u8]; 3] = [
+            include_bytes!("../../tests/parity/fixtures/lgb_categorical.txt"),
+            include_bytes!("../../tests/parity/fixtures/lgb_wide.txt"),
+            include_bytes!("../../tests/parity/fixtures/lgb_large.txt"),
+        ];
+        for file in files {
+            let forest = lightgbm::from_text(file).unwrap();
+            let kernel = Kernel::new(&forest);
+            let Trees::F64(plan) = &kernel.trees else { panic!("LightGBM sums in f64") };
+            let rows: Vec<f32> =
+                (0..LANES * 6).map(|i| (i * 37 % 101) as f32 / 25.0 - 2.0).collect();
+            let expected: Vec<f64> = rows.chunks(6).map(|row| forest.margin(row)).collect();
+            let mut keys = Vec::new();
+            kernel.inputs.fill_block(&rows, 6, &mut keys);
+            assert_eq!(plan.sum_block(&keys).to_vec(), expected, "plain");
+            assert_eq!(sum_block(plan, &keys).to_vec(), expected, "the widest");
+            #[cfg(target_arch = "x86_64")]
+            if blocks_are_fast() {
+                // SAFETY: that is the check for AVX2 and BMI1.
+                assert_eq!(unsafe { avx2(plan, &keys) }.to_vec(), expected, "AVX2");
+            }
+        }
+    }
 }

@@ -2,12 +2,12 @@
 //!
 //! Every split is made the same plain question. A row's columns are first turned into *inputs*: 32-bit keys in the order
 //! of the floats, one per column and way of treating missing values, or one per category set. Then every split is
-//! `input > threshold`, without missing values, zeros or categories ([`inputs`]).
+//! `input > threshold`, without missing values, zeros or categories (`inputs.rs`).
 //!
 //! Rows are scored in blocks of 16. A tree of up to 64 leaves is scored without any branch, after QuickScorer (Lucchese
 //! et al., SIGIR 2015): each split whose answer is "right" strikes the leaves on its left from a bit mask, and the lowest
-//! bit that remains is the row's leaf ([`block`]). Larger trees are walked, 16 rows side by side. Fewer rows than are
-//! worth a block are walked with 8 trees side by side ([`walk`]).
+//! bit that remains is the row's leaf (`block.rs`). Larger trees are walked, 16 rows side by side. Fewer rows than are
+//! worth a block are walked with 8 trees side by side (`walk.rs`).
 //!
 //! Leaves are always added in tree order in the library's precision, so neither the kernel nor the size of a batch
 //! changes a bit.
@@ -26,8 +26,6 @@ use walk::{WalkNode, WalkTree};
 
 /// Rows that are scored side by side.
 pub(crate) const LANES: usize = 16;
-/// A block with fewer rows than this is walked row by row instead; measured with 300 trees of 31 leaves.
-const BLOCK_ROWS_MIN: usize = 4;
 
 /// Rows that do not have the announced shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +75,8 @@ pub(crate) struct Plan<T> {
     pub walk_nodes: Vec<WalkNode>,
     /// Per walk node, its value if it is a leaf.
     pub walk_leaves: Vec<T>,
+    /// A block of fewer rows than this is walked row by row.
+    block_rows_min: usize,
 }
 
 /// The precision of a sum.
@@ -125,8 +125,8 @@ impl Kernel {
     }
 
     /// The margins of rows that stand one after the other, appended to `out`; equal to [`Forest::margin`] bit for bit,
-    /// whatever the number of rows. Cost: 300 trees of 31 leaves take about 1 us per row in batches of 16 and more, 5 us
-    /// alone.
+    /// whatever the number of rows. Cost: with AVX2, 300 trees of 31 leaves take about 1 us per row in
+    /// batches of 16 and more, 4 us alone.
     ///
     /// # Errors
     ///
@@ -171,13 +171,28 @@ impl<T: Sum> Plan<T> {
             walks: Vec::new(),
             walk_nodes: Vec::new(),
             walk_leaves: Vec::new(),
+            block_rows_min: 0,
         };
         for tree in &forest.trees {
             let asked = questions(tree, inputs);
             plan.push_mask(tree, &asked);
             plan.push_walk(tree, &asked);
         }
+        plan.block_rows_min = plan.rows_worth_a_block();
         plan
+    }
+
+    /// From how many rows on a block is cheaper than single walks. Measured: a split of a mask takes a block as long as a
+    /// step of a walk takes one row, about 1.3 ns; five times that without AVX2, where blocks may never be worth it.
+    fn rows_worth_a_block(&self) -> usize {
+        let in_walks = |tree: &MaskTree| tree.kind == block::MaskKind::Walk;
+        let walked = self.blocks.iter().zip(&self.walks).filter(|(tree, _)| in_walks(tree));
+        let walked: usize = walked.map(|(_, walk)| walk.depth as usize).sum();
+        let row: usize = self.walks.iter().map(|walk| walk.depth as usize).sum();
+        let (split, most) =
+            if dispatch::blocks_are_fast() { (1, LANES - 4) } else { (5, LANES + 1) };
+        let block = split * self.mask_nodes.len() + LANES * walked;
+        (block / row.max(1)).clamp(2, most)
     }
 
     fn margin(&self, inputs: &Inputs, row: &[f32], keys: &mut Vec<i32>) -> f64 {
@@ -191,7 +206,7 @@ impl<T: Sum> Plan<T> {
         let mut block = Vec::new();
         for rows in rows.chunks(columns * LANES) {
             let count = rows.len() / columns;
-            if count < BLOCK_ROWS_MIN {
+            if count < self.block_rows_min {
                 out.extend(rows.chunks(columns).map(|row| self.margin(inputs, row, &mut keys)));
             } else {
                 inputs.fill_block(rows, columns, &mut block);

@@ -166,7 +166,7 @@ pub fn lightgbm_margin(trees: &[Tree], row: &[f32]) -> f64 {
     trees.iter().map(|tree| tree.leaf(&goes_left)).fold(0.0, |sum, leaf| sum + leaf)
 }
 
-/// XGBoost's margin, by its own rules in `f32`, from a base margin of 0.
+/// XGBoost's margin, by its own rules in `f32`, from the base margin of 1/2, `-ln(1)`.
 pub fn xgboost_margin(trees: &[Tree], row: &[f32]) -> f64 {
     let goes_left = |split: &Split| {
         let x = row[split.column];
@@ -174,12 +174,12 @@ pub fn xgboost_margin(trees: &[Tree], row: &[f32]) -> f64 {
             return split.default_left;
         }
         match &split.set {
-            Some(set) => !(x >= 0.0 && x < 16_777_216.0 && set.contains(&(x as u32))),
+            Some(set) => !((0.0..16_777_216.0).contains(&x) && set.contains(&(x as u32))),
             None => x < split.threshold as f32,
         }
     };
     f64::from(
-        trees.iter().map(|tree| tree.leaf(&goes_left) as f32).fold(0.0, |sum, leaf| sum + leaf),
+        trees.iter().map(|tree| tree.leaf(&goes_left) as f32).fold(-0.0, |sum, leaf| sum + leaf),
     )
 }
 

@@ -11,6 +11,9 @@ use crate::stack::{self, StackReport};
 use models::{Calibration, Stacking};
 use std::collections::BTreeMap;
 
+/// Longest step that is tried when the budget of trees runs out.
+const ETA_MAX: f64 = 0.2;
+
 /// Out-of-sample scores of one setting. Vectors run over [`Pack::test_rows`].
 pub(super) struct Judged {
     /// Best number of rounds: the median over the folds.
@@ -90,7 +93,20 @@ pub(super) fn search(
             best = Some((judged, params));
         }
     }
-    best.ok_or(TrainError::Stopped)
+    let (mut judged, mut params) = best.ok_or(TrainError::Stopped)?;
+    // Not done learning when the trees ran out: longer steps reach further with as many trees.
+    while judged.rounds * 10 >= params.rounds_max * 9
+        && params.eta < ETA_MAX
+        && pack.cells() <= options.search_cells_max.saturating_mul(5)
+    {
+        let longer = BoostParams { eta: (params.eta * 2.0).min(ETA_MAX), ..params.clone() };
+        let again = judge(pack, &longer, options, watcher)?;
+        if again.log_loss >= judged.log_loss {
+            break;
+        }
+        (judged, params) = (again, longer);
+    }
+    Ok((judged, params))
 }
 
 /// Trains on every fold's past and scores its future.

@@ -79,6 +79,8 @@ pub struct TrainReport {
 pub(super) struct Inputs<'a> {
     pub options: &'a TrainOptions,
     pub pack: &'a Pack<'a>,
+    /// Whether bad, of every labelled row.
+    pub labelled: &'a [bool],
     pub plan: &'a Plan,
     pub columns: Columns,
     pub names: &'a [String],
@@ -112,10 +114,9 @@ pub(super) fn report(from: Inputs<'_>) -> TrainReport {
         .map(|(column, gain)| Importance { name: from.names[*column].clone(), share: gain / whole })
         .collect();
     let score = metrics::summarise(scores, labels, None);
-    let positives = pack.bad.iter().filter(|b| **b).count();
     let mut report = TrainReport {
-        rows: plan_rows(pack),
-        positives,
+        rows: from.labelled.len(),
+        positives: from.labelled.iter().filter(|b| **b).count(),
         rows_learned: pack.everything.rows.len(),
         columns: from.columns,
         protocol: plan.protocol,
@@ -140,11 +141,6 @@ pub(super) fn report(from: Inputs<'_>) -> TrainReport {
     };
     report.warnings = warnings(&report);
     report
-}
-
-/// Packed rows: labelled rows less those that thinning left out.
-fn plan_rows(pack: &Pack<'_>) -> usize {
-    pack.everything.factor.iter().map(|f| f64::from(*f)).sum::<f64>().round() as usize
 }
 
 fn warnings(report: &TrainReport) -> Vec<String> {

@@ -4,10 +4,13 @@ use super::names;
 use crate::survey::attributes::{AttributeReport, Reading};
 use crate::survey::report::Report;
 use features::config::{AttributeConfig, AttributeKind};
-use std::collections::BTreeMap;
 
 /// Values of one category that are declared, at most.
 const VALUES_MAX: usize = 32;
+
+/// Words that say that a number is an amount of money.
+const MONEY_WORDS: [&str; 8] =
+    ["amount", "amt", "price", "value", "total", "fee", "balance", "spend"];
 
 /// Attributes by what they are good for, each list best first.
 #[derive(Default)]
@@ -34,18 +37,6 @@ pub struct Field {
     pub config: AttributeConfig,
 }
 
-impl Fields {
-    /// The first so many, as sections.
-    pub fn declared(&self, count: usize) -> BTreeMap<String, AttributeConfig> {
-        self.known.iter().take(count).map(|field| (field.name.clone(), field.config.clone())).collect()
-    }
-
-    /// Whether an attribute is among the first so many.
-    pub fn has(&self, name: &str, count: usize) -> bool {
-        self.known.iter().take(count).any(|field| field.name == name)
-    }
-}
-
 /// Sorts attributes out.
 pub fn propose(report: &Report, notes: &mut Vec<String>) -> Fields {
     let mut fields = Fields::default();
@@ -55,7 +46,10 @@ pub fn propose(report: &Report, notes: &mut Vec<String>) -> Fields {
     for seen in &report.attributes {
         suggest(seen, notes);
         let quoted = format!("`{}`", seen.name);
-        if !names::is_attribute(&seen.name) || seen.reading == Reading::Opaque || seen.is_number_key() {
+        if !names::is_attribute(&seen.name)
+            || seen.reading == Reading::Opaque
+            || seen.is_number_key()
+        {
             left_out.push(quoted);
             continue;
         }
@@ -89,14 +83,17 @@ pub fn propose(report: &Report, notes: &mut Vec<String>) -> Fields {
         }
         fields.known.push(Field { name: seen.name.clone(), config });
     }
-    // What most events have comes first; of two that are as frequent, the one that spreads more.
-    let spread = |name: &String| {
-        report.attributes.iter().find(|seen| seen.name == *name).map_or((0, 0), |seen| {
-            ((seen.present_share * 20.0) as u64, seen.numbers_distinct.min(1000))
+    // Money comes first, then what most events have; of two that are as frequent, the one that spreads more.
+    let rank = |name: &String| {
+        report.attributes.iter().find(|seen| seen.name == *name).map_or((false, 0, 0), |seen| {
+            let lower = name.to_ascii_lowercase();
+            let money =
+                seen.present_share >= 0.01 && MONEY_WORDS.iter().any(|word| lower.contains(word));
+            (money, (seen.present_share * 20.0) as u64, seen.numbers_distinct.min(1000))
         })
     };
     for list in [&mut fields.of_event, &mut fields.of_account, &mut fields.amounts] {
-        list.sort_by(|a, b| spread(b).cmp(&spread(a)).then_with(|| a.cmp(b)));
+        list.sort_by(|a, b| rank(b).cmp(&rank(a)).then_with(|| a.cmp(b)));
     }
     if !of_account.is_empty() {
         notes.push(format!(
@@ -111,7 +108,8 @@ pub fn propose(report: &Report, notes: &mut Vec<String>) -> Fields {
         ));
     }
     if !constant.is_empty() {
-        notes.push(format!("Attributes with one value only are left out: {}.", constant.join(", ")));
+        notes
+            .push(format!("Attributes with one value only are left out: {}.", constant.join(", ")));
     }
     if !left_out.is_empty() {
         notes.push(format!(
@@ -120,13 +118,16 @@ pub fn propose(report: &Report, notes: &mut Vec<String>) -> Fields {
         ));
     }
     if report.attributes_beyond > 0 {
-        notes.push("There are more attributes than a survey follows; the later ones are left out.".into());
+        notes.push(
+            "There are more attributes than a survey follows; the later ones are left out.".into(),
+        );
     }
     fields
 }
 
 fn number(seen: &AttributeReport, fields: &mut Fields) {
-    let two_values = seen.numbers_distinct <= 2 && seen.quantiles[0] == 0.0 && seen.quantiles[4] == 1.0;
+    let two_values =
+        seen.numbers_distinct <= 2 && seen.quantiles[0] == 0.0 && seen.quantiles[4] == 1.0;
     if seen.of_account {
         fields.of_account.push(seen.name.clone());
     } else if two_values && names::is_plain(&seen.name) {

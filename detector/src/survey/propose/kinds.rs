@@ -15,9 +15,30 @@ const ACCOUNT_KINDS_MAX: usize = 2;
 
 /// Words that say that a key is an account.
 const ACCOUNT_WORDS: [&str; 24] = [
-    "account", "user", "peer", "friend", "member", "seller", "buyer", "sender", "recipient", "receiver",
-    "rater", "ratee", "payee", "payer", "follower", "followee", "contact", "owner", "author", "inviter",
-    "referrer", "customer", "worker", "counterparty",
+    "account",
+    "user",
+    "peer",
+    "friend",
+    "member",
+    "seller",
+    "buyer",
+    "sender",
+    "recipient",
+    "receiver",
+    "rater",
+    "ratee",
+    "payee",
+    "payer",
+    "follower",
+    "followee",
+    "contact",
+    "owner",
+    "author",
+    "inviter",
+    "referrer",
+    "customer",
+    "worker",
+    "counterparty",
 ];
 
 /// A kind that is declared.
@@ -41,7 +62,8 @@ pub fn propose(report: &Report, time: &Time, notes: &mut Vec<String>) -> Vec<Kin
             beyond.push(format!("`{}`", seen.name));
         } else {
             // Every one of them brings two profiles of another account into the vector.
-            let room = kinds.iter().filter(|kind: &&Kind| kind.config.is_account).count() < ACCOUNT_KINDS_MAX;
+            let room = kinds.iter().filter(|kind: &&Kind| kind.config.is_account).count()
+                < ACCOUNT_KINDS_MAX;
             let is_account = is_account(seen, report.accounts.distinct);
             if is_account && !room {
                 notes.push(format!(
@@ -75,11 +97,19 @@ fn useless(seen: &KeysReport, events: u64) -> Option<String> {
     None
 }
 
-fn kind(seen: &KeysReport, is_account: bool, report: &Report, time: &Time, notes: &mut Vec<String>) -> Kind {
+fn kind(
+    seen: &KeysReport,
+    is_account: bool,
+    report: &Report,
+    time: &Time,
+    notes: &mut Vec<String>,
+) -> Kind {
     let mut config = KindConfig::default();
     let [accounts_half, accounts_most, accounts_nearly_all, accounts_max] = seen.accounts_per_key;
-    let account_ttl_ms = features::duration::parse_ms(&time.config.account_ttl).unwrap_or(0).unsigned_abs();
-    let reuse_ms = seen.reuse_gap_ms[1].saturating_mul(3).max(time.half_lives_ms[3].saturating_mul(4));
+    let account_ttl_ms =
+        features::duration::parse_ms(&time.config.account_ttl).unwrap_or(0).unsigned_abs();
+    let reuse_ms =
+        seen.reuse_gap_ms[1].saturating_mul(3).max(time.half_lives_ms[3].saturating_mul(4));
     let spread = format!(
         "{}{} keys; accounts per key: half have {accounts_half}, 90 % up to {accounts_most}, 99 % up to {accounts_nearly_all}, at most {accounts_max}",
         if seen.complete { "" } else { "about " },
@@ -108,10 +138,10 @@ fn kind(seen: &KeysReport, is_account: bool, report: &Report, time: &Time, notes
         };
         why = "weak: shared by accounts that need not know one another".into();
     }
-    config.expand_degree_max = match accounts_half {
-        0..=256 => (accounts_most.next_power_of_two() as u32).clamp(16, 64),
-        _ => 0,
-    };
+    // Nobody walks from what most of a crowd shares; the aggregates of such a key say enough.
+    if accounts_half > 256 {
+        config.expand_degree_max = 0;
+    }
     notes.push(format!(
         "Kind `{}`: {spread}; {why}. Its keys come back within {} (99 %): forgotten after {}.",
         seen.name,
@@ -131,7 +161,8 @@ fn is_account(seen: &KeysReport, accounts: u64) -> bool {
     let named = ACCOUNT_WORDS.iter().any(|word| name.contains(word));
     let says_who_acts = seen.self_share > 0.5;
     // Of pairs drawn at random, so many meet both ways by accident.
-    let accident = seen.pairs.distinct as f64 / (seen.distinct as f64 * accounts.max(1) as f64 / 2.0);
+    let accident =
+        seen.pairs.distinct as f64 / (seen.distinct as f64 * accounts.max(1) as f64 / 2.0);
     let mutual = seen.pairs.mutual_share >= 0.05 + 3.0 * accident;
     !says_who_acts && (!seen.dense_numbers || named || mutual)
 }
@@ -139,7 +170,9 @@ fn is_account(seen: &KeysReport, accounts: u64) -> bool {
 /// Why a kind binds its accounts to one another: few accounts per key, few keys per account, and no
 /// component that swallows everybody.
 fn binds(seen: &KeysReport, report: &Report) -> Option<String> {
-    let few_accounts = seen.accounts_per_key[1] <= 6 && seen.accounts_per_key[2] <= 24 && seen.hub_link_share <= 0.2;
+    let few_accounts = seen.accounts_per_key[1] <= 6
+        && seen.accounts_per_key[2] <= 24
+        && seen.hub_link_share <= 0.2;
     let few_keys = seen.keys_per_account[0] <= 8 && seen.keys_per_account[1] <= 32;
     let component_max = (report.accounts.distinct / 20).max(50);
     let apart = seen.component_accounts <= component_max;

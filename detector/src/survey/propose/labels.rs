@@ -1,6 +1,6 @@
 //! How labels are to be read: of what, how long after, and whether they may feed features.
 
-use crate::survey::durations::{D, H, at_least, rough, text};
+use crate::survey::durations::{D, H, at_least, nearest, rough, text};
 use crate::survey::labels::LabelsReport;
 use crate::survey::report::Report;
 use serde::Serialize;
@@ -44,7 +44,10 @@ pub struct LabelProposal {
 /// Reads labels as they were seen; without any, as moderators usually give them.
 pub fn propose(report: &Report, longest_ms: u64, notes: &mut Vec<String>) -> LabelProposal {
     let Some(labels) = &report.labels else {
-        notes.push("No labels were given: the score is the built-in one, and learning needs labels.".into());
+        notes.push(
+            "No labels were given: the score is the built-in one, and learning needs labels."
+                .into(),
+        );
         return LabelProposal {
             unit: LabelUnit::Account,
             score_types: Vec::new(),
@@ -92,8 +95,8 @@ fn events(labels: &LabelsReport, notes: &mut Vec<String>) -> LabelProposal {
     let all: u64 = labels.types.iter().map(|seen| seen.labelled).sum();
     let scored = labels.types.iter().filter(|seen| seen.labelled * 200 >= all);
     let score_types: Vec<String> = scored.clone().map(|seen| seen.name.clone()).collect();
-    let (events, labelled) =
-        scored.fold((0, 0), |(events, labelled), seen| (events + seen.events, labelled + seen.labelled));
+    let (events, labelled) = scored
+        .fold((0, 0), |(events, labelled), seen| (events + seen.events, labelled + seen.labelled));
     let covered = labelled as f64 / events.max(1) as f64;
     let good = labels.labels - labels.bad;
     let covers_all = good > 0 && (covered >= 0.9 || good >= labels.bad * 3);
@@ -120,24 +123,33 @@ fn events(labels: &LabelsReport, notes: &mut Vec<String>) -> LabelProposal {
         unit: LabelUnit::Event,
         score_types,
         lookback_ms: 0,
-        maturity_ms: if no_feedback { 0 } else { round(labels.lag_ms[2].max(labels.bad_lag_ms[1])) },
+        maturity_ms: if no_feedback {
+            0
+        } else {
+            round(labels.lag_ms[2].max(labels.bad_lag_ms[1]))
+        },
         covers_all,
         no_feedback,
         lag_p99_ms,
-        index_age_ms: round(labels.lag_ms[3].saturating_mul(3) / 2).max(H),
+        index_age_ms: index_age(labels),
         index_events_max: 0,
     }
 }
 
-fn accounts(labels: &LabelsReport, span_ms: u64, longest_ms: u64, notes: &mut Vec<String>) -> LabelProposal {
+fn accounts(
+    labels: &LabelsReport,
+    span_ms: u64,
+    longest_ms: u64,
+    notes: &mut Vec<String>,
+) -> LabelProposal {
     let no_feedback = labels.accounts_at_once_share >= 0.5;
     let good = labels.labels - labels.bad;
     let covers_all = good > 0 && (labels.accounts_labelled_share >= 0.9 || good >= labels.bad * 3);
     let [half_ms, most_ms] = labels.bad_age_ms;
     // Most of a bad account's life before it is found, but not the years of one that was taken over.
     let lookback_ms = round(most_ms).clamp(H, round(longest_ms.max(30 * D)));
-    // Waiting longer than a third of the stream would leave too little to learn from.
-    let maturity_ms = round(most_ms.min(span_ms / 3));
+    // Waiting longer than a quarter of the stream would leave too little to learn from.
+    let maturity_ms = if most_ms == 0 { 0 } else { nearest(most_ms.min(span_ms / 4)) };
     notes.push(format!(
         "Labels name accounts; a bad one is found {} after its first event (median; 90 % within {}): its events count as bad from {} before.",
         rough(half_ms),
@@ -152,11 +164,13 @@ fn accounts(labels: &LabelsReport, span_ms: u64, longest_ms: u64, notes: &mut Ve
         ));
     }
     if covers_all {
-        notes.push("Good accounts are labelled too: an account without a label is not yet known.".into());
+        notes.push(
+            "Good accounts are labelled too: an account without a label is not yet known.".into(),
+        );
     } else if good > 0 {
         notes.push("Few labels say good, so they retract earlier ones: what has no label, and is old enough, counts as good.".into());
     }
-    let index_age_ms = if labels.with_event > 0 { round(labels.lag_ms[3].saturating_mul(3) / 2).max(H) } else { H };
+    let index_age_ms = if labels.with_event > 0 { index_age(labels) } else { H };
     LabelProposal {
         unit: LabelUnit::Account,
         score_types: Vec::new(),
@@ -168,6 +182,11 @@ fn accounts(labels: &LabelsReport, span_ms: u64, longest_ms: u64, notes: &mut Ve
         index_age_ms,
         index_events_max: 0,
     }
+}
+
+/// Longer than nearly all labels take; the few that come half a year later are counted as misses.
+fn index_age(labels: &LabelsReport) -> u64 {
+    round(labels.lag_ms[3].saturating_mul(3) / 2).clamp(H, 180 * D)
 }
 
 fn round(ms: u64) -> u64 {

@@ -1,22 +1,23 @@
 //! From what was seen to what is declared, with the reason for each choice.
 
 mod columns;
-mod counters;
 mod fields;
+mod grow;
 mod kinds;
 mod labels;
 mod names;
-mod profiles;
 mod time;
 
 pub use columns::columns;
 pub use labels::{LabelProposal, LabelUnit};
 
 use super::report::Report;
-use features::config::{EventsConfig, FeatureConfig};
+use features::config::FeatureConfig;
 
 /// Columns of the feature vector (without those of the graph) that a proposal may have.
 pub const COLUMNS_MAX: usize = 400;
+/// Longer notes are cut.
+const NOTE_CHARS_MAX: usize = 2000;
 /// Types that are declared, at most.
 const TYPES_MAX: usize = 64;
 
@@ -44,33 +45,6 @@ pub enum ProposeError {
     NoEvents,
 }
 
-/// How much is counted: a leaner level is taken when a richer one has too many columns.
-#[derive(Clone, Copy, Debug)]
-struct Level {
-    attributes: usize,
-    types: usize,
-    types_on_kinds: bool,
-    sums: usize,
-    flags: usize,
-    values: usize,
-    numeric: usize,
-    numeric_elsewhere: usize,
-    neighbours: usize,
-    kinds: usize,
-}
-
-/// Richest first.
-#[rustfmt::skip]
-const LEVELS: [Level; 7] = [
-    Level { attributes: 64, types: 16, types_on_kinds: true, sums: 4, flags: 6, values: 6, numeric: 8, numeric_elsewhere: 10, neighbours: 6, kinds: 30 },
-    Level { attributes: 64, types: 16, types_on_kinds: false, sums: 3, flags: 6, values: 4, numeric: 6, numeric_elsewhere: 10, neighbours: 6, kinds: 30 },
-    Level { attributes: 48, types: 12, types_on_kinds: false, sums: 2, flags: 4, values: 3, numeric: 4, numeric_elsewhere: 6, neighbours: 4, kinds: 16 },
-    Level { attributes: 40, types: 10, types_on_kinds: false, sums: 2, flags: 3, values: 2, numeric: 3, numeric_elsewhere: 3, neighbours: 3, kinds: 10 },
-    Level { attributes: 32, types: 8, types_on_kinds: false, sums: 1, flags: 2, values: 0, numeric: 2, numeric_elsewhere: 1, neighbours: 2, kinds: 6 },
-    Level { attributes: 24, types: 5, types_on_kinds: false, sums: 1, flags: 1, values: 0, numeric: 1, numeric_elsewhere: 1, neighbours: 0, kinds: 4 },
-    Level { attributes: 16, types: 3, types_on_kinds: false, sums: 1, flags: 0, values: 0, numeric: 1, numeric_elsewhere: 0, neighbours: 0, kinds: 2 },
-];
-
 impl Proposal {
     /// The configuration for a stream that looks like this.
     ///
@@ -97,32 +71,33 @@ impl Proposal {
         let fields = fields::propose(report, &mut notes);
         let types = declared_types(report, &mut notes);
 
-        let mut features = FeatureConfig::default();
-        for (at, level) in LEVELS.iter().enumerate() {
-            let seen = Seen { report, time: &time, kinds: &kinds, fields: &fields, types: &types };
-            features = FeatureConfig {
-                time: time.config.clone(),
-                events: EventsConfig { types: types.clone() },
-                attributes: fields.declared(level.attributes),
-                kinds: kinds.iter().map(|kind| (kind.name.clone(), kind.config.clone())).collect(),
-                counters: counters::propose(&seen, level),
-                profiles: profiles::propose(&seen, level, !labels.no_feedback),
-            };
-            let Some(width) = columns(&features, seen.has_target()) else { continue };
-            if width <= COLUMNS_MAX || at + 1 == LEVELS.len() {
-                notes.push(if at == 0 {
-                    format!("The feature vector has {width} columns before those of the graph.")
-                } else {
-                    format!(
-                        "The feature vector has {width} columns before those of the graph; to stay near \
-                         {COLUMNS_MAX}, the less frequent types, attributes and kinds are counted less closely."
-                    )
-                });
-                break;
-            }
-        }
+        let seen = Seen { report, time: &time, kinds: &kinds, fields: &fields, types: &types };
+        let (features, left_out) = grow::propose(&seen, &labels);
+        let width = columns(&features, seen.has_target()).unwrap_or(0);
+        notes.push(if left_out == 0 {
+            format!("The feature vector has {width} columns before those of the graph.")
+        } else {
+            format!(
+                "The feature vector has {width} columns before those of the graph; {left_out} more counts and \
+                 profiles would be possible, but the most telling {COLUMNS_MAX} columns come first."
+            )
+        });
         let strict_ties = time::strict_ties(report, &mut notes);
+        for note in &mut notes {
+            tidy(note);
+        }
         Ok(Proposal { features, labels, strict_ties, notes })
+    }
+}
+
+/// Names come from the stream: whatever they hold, a note stays one line that can be a comment.
+fn tidy(note: &mut String) {
+    if note.contains(char::is_control) {
+        *note = note.replace(char::is_control, "?");
+    }
+    if let Some((at, _)) = note.char_indices().nth(NOTE_CHARS_MAX) {
+        note.truncate(at);
+        note.push_str(" ...");
     }
 }
 

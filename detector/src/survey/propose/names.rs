@@ -49,7 +49,9 @@ pub fn is_quotable(text: &str) -> bool {
 pub fn plain(text: &str, taken: &mut BTreeSet<String>) -> String {
     let mut name: String = text
         .chars()
-        .map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '_' })
+        .map(
+            |letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '_' },
+        )
         .take(NAME_BYTES_MAX - 12)
         .collect();
     if !name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic()) {
@@ -71,11 +73,15 @@ mod tests {
     #[test]
     fn names_become_plain_and_unique() {
         let mut taken = BTreeSet::new();
-        let made: Vec<String> =
-            ["pay-out", "pay.out", "42", "é", ""].iter().map(|text| plain(text, &mut taken)).collect();
+        let made: Vec<String> = ["pay-out", "pay.out", "42", "é", ""]
+            .iter()
+            .map(|text| plain(text, &mut taken))
+            .collect();
         assert_eq!(made, ["pay_out", "pay_out_2", "x_42", "x__", "x_"]);
         assert!(made.iter().all(|name| is_plain(name)));
-        assert!(!is_kind("target") && is_kind("ip-range") && !is_kind("a b") && !is_attribute("hour"));
+        assert!(
+            !is_kind("target") && is_kind("ip-range") && !is_kind("a b") && !is_attribute("hour")
+        );
         assert!(!is_plain("9a") && !is_plain("a-b") && !is_quotable("a\"b"));
     }
 }

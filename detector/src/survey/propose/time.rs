@@ -33,7 +33,8 @@ pub fn propose(report: &Report, notes: &mut Vec<String>) -> Time {
     let half_lives_ms = half_lives(report, notes);
     config.half_lives = half_lives_ms.map(text);
 
-    let kept_ms = if accounts.distinct <= ACCOUNTS_KEPT { clock.span_ms.saturating_mul(2) } else { 0 };
+    let kept_ms =
+        if accounts.distinct <= ACCOUNTS_KEPT { clock.span_ms.saturating_mul(2) } else { 0 };
     let idle_ms = accounts.gap_max_ms.saturating_mul(2).max(kept_ms).max(half_lives_ms[3] * 8);
     config.account_ttl = text(at_least(idle_ms.clamp(400 * D, 7300 * D)));
     config.lateness_max = text(at_least(clock.late_max_ms.saturating_mul(2).clamp(D, 30 * D)));
@@ -46,7 +47,8 @@ pub fn propose(report: &Report, notes: &mut Vec<String>) -> Time {
             config.lateness_max
         ));
     }
-    config.jump_max = text(at_least(clock.jump_max_ms.saturating_mul(3).clamp(365 * D, 36_500 * D)));
+    config.jump_max =
+        text(at_least(clock.jump_max_ms.saturating_mul(3).clamp(365 * D, 36_500 * D)));
     if clock.jumps_refused > 0 {
         notes.push(format!(
             "{} events were left out: their `ts` jumps more than ten years ahead of all before.",
@@ -66,7 +68,11 @@ pub fn propose(report: &Report, notes: &mut Vec<String>) -> Time {
     // A mean pause that the clock can hardly tell from none says nothing.
     let told_apart = clock.grain_ms > 0 && accounts.gap_ms[1] >= clock.grain_ms.saturating_mul(4);
     let rhythm = !clock.metronome && told_apart && accounts.regular_share >= 0.2;
-    let hours = clock.daily && accounts.events_per_account[1] >= 5;
+    // Accounts have days of their own, even where they are spread over the world and the whole has none.
+    let hours = !clock.metronome
+        && clock.span_ms >= 3 * D
+        && clock.grain_ms <= H
+        && accounts.events_per_account[1] >= 5;
     let valley_ms = accounts
         .session_gap_ms
         .filter(|gap_ms| !clock.metronome && *gap_ms >= clock.grain_ms.saturating_mul(8));
@@ -83,15 +89,20 @@ pub fn propose(report: &Report, notes: &mut Vec<String>) -> Time {
     } else {
         notes.push(format!(
             "Rhythm is {}, sessions are {} ({}).",
-            if rhythm { "kept" } else { "left out: the clock is too coarse, or accounts act too seldom" },
+            if rhythm {
+                "kept"
+            } else {
+                "left out: the clock is too coarse, or accounts act too seldom"
+            },
             if sessions { "kept" } else { "left out: few events follow one another closely" },
             match valley_ms {
-                Some(_) => format!("pauses part into short and long ones near {}", config.session_gap),
+                Some(_) =>
+                    format!("pauses part into short and long ones near {}", config.session_gap),
                 None => format!("`session_gap` = {}, pauses show no valley", config.session_gap),
             },
         ));
     }
-    if hours {
+    if clock.daily {
         let quiet = i64::from(clock.quiet_hour);
         let offset = if quiet <= 12 { -quiet } else { 24 - quiet };
         config.utc_offset = if offset > 0 { format!("+{offset}h") } else { format!("{offset}h") };
@@ -108,11 +119,14 @@ pub fn propose(report: &Report, notes: &mut Vec<String>) -> Time {
 fn half_lives(report: &Report, notes: &mut Vec<String>) -> [u64; 4] {
     let span_ms = report.clock.span_ms;
     if report.events < EVENTS_MIN || span_ms < 1000 {
-        notes.push("Too few events, or too short a time, to fit half-lives: the defaults stand.".into());
+        notes.push(
+            "Too few events, or too short a time, to fit half-lives: the defaults stand.".into(),
+        );
         return [10 * M, 2 * H, D, 14 * D];
     }
     let accounts = &report.accounts;
-    let by_key = || report.kinds.iter().map(|kind| kind.reuse_gap_ms[0]).filter(|gap_ms| *gap_ms > 0).max();
+    let by_key =
+        || report.kinds.iter().map(|kind| kind.reuse_gap_ms[0]).filter(|gap_ms| *gap_ms > 0).max();
     let pause_ms = if accounts.gap_ms[1] > 0 && accounts.regular_share >= 0.2 {
         accounts.gap_ms[1]
     } else {
@@ -120,7 +134,7 @@ fn half_lives(report: &Report, notes: &mut Vec<String>) -> [u64; 4] {
     };
     let longest_ms = (span_ms / 6).clamp(500, 120 * D);
     let shortest_ms =
-        pause_ms.saturating_mul(4).clamp((longest_ms / 6000).max(1), (longest_ms / 60).max(1));
+        pause_ms.saturating_mul(4).clamp((longest_ms / 2000).max(1), (longest_ms / 60).max(1));
     let ratio = (longest_ms as f64 / shortest_ms as f64).cbrt();
     let mut chosen = [shortest_ms as f64, 0.0, 0.0, longest_ms as f64];
     chosen[1] = chosen[0] * ratio;
@@ -145,7 +159,9 @@ fn windows(half_lives_ms: &[u64; 4]) -> Vec<u64> {
     const QUOTED_MS: [u64; 9] = [1000, 10_000, M, 10 * M, H, D, 7 * D, 30 * D, 90 * D];
     let within: Vec<u64> = QUOTED_MS
         .into_iter()
-        .filter(|ms| ms * 3 >= half_lives_ms[0] * 2 && *ms <= half_lives_ms[3].saturating_mul(8) / 5)
+        .filter(|ms| {
+            ms * 3 >= half_lives_ms[0] * 2 && *ms <= half_lives_ms[3].saturating_mul(8) / 5
+        })
         .collect();
     match within.len() {
         0..=3 => within,

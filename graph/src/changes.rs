@@ -1,0 +1,64 @@
+//! What changed since it was last asked for: the input of checkpoints and of freeing ids.
+
+use crate::links::{LinkGraph, Place};
+use crate::node::Node;
+use crate::records::DIRTY;
+
+impl LinkGraph {
+    /// The accounts and nodes changed since the last call, each once, in the order of the first change.
+    pub fn take_dirty(&mut self) -> (Vec<u32>, Vec<Node>) {
+        let accounts = std::mem::take(&mut self.dirty_accounts);
+        let entities = std::mem::take(&mut self.dirty_entities);
+        for account in &accounts {
+            if let Some(line) = self.accounts.get_mut(*account) {
+                line.dirty = false;
+            }
+        }
+        for node in &entities {
+            if let Some(place) = self.place(*node)
+                && let Some(entity) = self.entities[place.kind].get_mut(place.slot)
+            {
+                entity.flags &= !DIRTY;
+            }
+        }
+        let repeated = std::mem::take(&mut self.dirty_repeats);
+        (accounts, if repeated { dedup(entities) } else { entities })
+    }
+
+    /// The entities that lost their last link since the last call and have none now, by node: their
+    /// ids can be freed ([`LinkGraph::remove_entity`]).
+    pub fn take_emptied(&mut self) -> Vec<Node> {
+        let mut nodes = std::mem::take(&mut self.emptied);
+        nodes.retain(|n| self.entity_line(*n).is_some_and(|e| e.degree == 0));
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+
+    pub(crate) fn mark_account(&mut self, account: u32) {
+        if let Some(line) = self.accounts.get_mut(account)
+            && !line.dirty
+        {
+            line.dirty = true;
+            self.dirty_accounts.push(account);
+        }
+    }
+
+    pub(crate) fn mark_entity(&mut self, place: Place, node: Node) {
+        if let Some(entity) = self.entities[place.kind].get_mut(place.slot)
+            && entity.flags & DIRTY == 0
+        {
+            entity.flags |= DIRTY;
+            self.dirty_entities.push(node);
+        }
+    }
+}
+
+/// Each node once, at its first place.
+fn dedup(nodes: Vec<Node>) -> Vec<Node> {
+    let mut first: Vec<(Node, usize)> = nodes.iter().copied().zip(0..).collect();
+    first.sort_unstable();
+    first.dedup_by_key(|f| f.0);
+    first.sort_unstable_by_key(|f| f.1);
+    first.into_iter().map(|f| f.0).collect()
+}

@@ -1,0 +1,11 @@
+//! The binary over files, from outside: what it writes, what it refuses, and what a kill cannot break.
+
+mod bad_input;
+mod cli;
+mod init;
+mod privacy;
+mod resume;
+mod same;
+mod schemas;
+mod state;
+mod support;

@@ -1,0 +1,157 @@
+//! Every fuzz target over its committed seeds and some thousand mutations of them, without a fuzzer.
+
+#[path = "../../fuzz/src/lib.rs"]
+mod targets;
+
+use std::path::{Path, PathBuf};
+
+/// Mutations per target; `FUZZ_MUTATIONS` in the environment takes its place.
+const MUTATIONS: u64 = 3000;
+const SEED_BYTES_MAX: u64 = 200_000;
+
+fn seeds_of(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(name)
+}
+
+fn seeds(name: &str) -> Vec<Vec<u8>> {
+    let folder = seeds_of(name);
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
+        .map(|entry| entry.expect("it can be listed").path())
+        .collect();
+    paths.sort();
+    paths.iter().map(|path| std::fs::read(path).expect("it can be read")).collect()
+}
+
+/// SplitMix64: the same mutations in every run.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % n.max(1) as u64) as usize
+    }
+}
+
+/// Pieces that readers may trip over.
+const PIECES: [&[u8]; 20] = [
+    b"\0",
+    b"\xff",
+    b"\xf0\x9f\x98\x80",
+    b"{",
+    b"}",
+    b"[[",
+    b"]",
+    b"\"",
+    b"\\u0000",
+    b"\n",
+    b"-1",
+    b"1e308",
+    b"nan",
+    b"18446744073709551615",
+    b"-9223372036854775808",
+    b"4294967295",
+    b"null",
+    b"0",
+    b"(((",
+    b"=",
+];
+
+fn mutate(bytes: &mut Vec<u8>, other: &[u8], chance: &mut Chance) {
+    let at = chance.below(bytes.len() + 1);
+    let end = (at + 1 + chance.below(24)).min(bytes.len());
+    match chance.below(8) {
+        0 if at < bytes.len() => bytes[at] ^= 1 << chance.below(8),
+        1 if at < bytes.len() => bytes[at] = chance.below(256) as u8,
+        2 => drop(bytes.drain(at..end.max(at))),
+        3 => {
+            let again = bytes[at..end.max(at)].to_vec();
+            drop(bytes.splice(at..at, again));
+        }
+        4 => drop(bytes.splice(at..at, PIECES[chance.below(PIECES.len())].iter().copied())),
+        5 if chance.below(4) == 0 => bytes.truncate(at),
+        6 if !other.is_empty() => {
+            let from = chance.below(other.len());
+            let to = (from + 1 + chance.below(40)).min(other.len());
+            drop(bytes.splice(at..at, other[from..to].iter().copied()));
+        }
+        // Numbers: sizes, indexes, times.
+        _ => {
+            if let Some(digit) = bytes[at..].iter_mut().find(|b| b.is_ascii_digit()) {
+                *digit = b'0' + chance.below(10) as u8;
+            }
+        }
+    }
+}
+
+fn run(name: &str) {
+    if std::env::var_os("BLESS").is_some() && name == "snapshot" {
+        std::fs::write(seeds_of(name).join("saved"), targets::saved_state())
+            .expect("it can be written");
+    }
+    let (_, target) = targets::TARGETS.iter().find(|(n, _)| *n == name).expect("it is a target");
+    let mut seeds = seeds(name);
+    assert!(!seeds.is_empty(), "{name} has no seeds");
+    if name == "snapshot" {
+        // The file is as old as the layout that it was written with.
+        seeds.push(targets::saved_state());
+    }
+    let mutations =
+        std::env::var("FUZZ_MUTATIONS").map_or(MUTATIONS, |n| n.parse().expect("a number"));
+    for seed in &seeds {
+        target(seed);
+    }
+    let mut chance = Chance(17);
+    for _ in 0..mutations {
+        let mut bytes = seeds[chance.below(seeds.len())].clone();
+        let other = &seeds[chance.below(seeds.len())];
+        for _ in 0..1 + chance.below(4) {
+            mutate(&mut bytes, other, &mut chance);
+        }
+        let result = std::panic::catch_unwind(|| target(&bytes));
+        assert!(result.is_ok(), "{name} fails on {}", bytes.escape_ascii());
+    }
+}
+
+macro_rules! targets {
+    ($($name:ident)*) => {
+        $(#[test] fn $name() { run(stringify!($name)); })*
+
+        #[test]
+        fn all_are_tested_and_have_a_program() {
+            let tested = [$(stringify!($name)),*];
+            assert_eq!(tested, targets::TARGETS.map(|(name, _)| name));
+            for name in tested {
+                let program = seeds_of("..").join(format!("fuzz_targets/{name}.rs"));
+                assert!(program.is_file(), "{}", program.display());
+            }
+        }
+    };
+}
+
+targets! { event label mapped config condition bundle xgboost_json xgboost_ubj lightgbm snapshot }
+
+#[test]
+fn the_seeds_do_what_they_are_for() {
+    // At least one seed of each gets through to the end.
+    let decoder = targets::engine_of("").decoder();
+    assert!(seeds("event").iter().any(|seed| decoder.event(seed, Default::default).is_ok()));
+    assert!(seeds("label").iter().any(|seed| decoder.label(seed).is_ok()));
+    assert!(
+        seeds("xgboost_json").iter().any(|seed| models::forest::xgboost::from_json(seed).is_ok())
+    );
+    assert!(
+        seeds("xgboost_ubj").iter().any(|seed| models::forest::xgboost::from_ubj(seed).is_ok())
+    );
+    assert!(seeds("lightgbm").iter().any(|seed| models::forest::lightgbm::from_text(seed).is_ok()));
+    assert!(targets::restored(&targets::saved_state()).is_some());
+    let all: u64 = targets::TARGETS
+        .iter()
+        .flat_map(|(name, _)| seeds(name))
+        .map(|seed| seed.len() as u64)
+        .sum();
+    assert!(all < SEED_BYTES_MAX, "{all} bytes of seeds");
+}
