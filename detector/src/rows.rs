@@ -22,7 +22,6 @@ struct Known {
 /// What every event is, as the labels say. Built once; asked per event.
 #[derive(Debug, Default)]
 pub struct Targets {
-    unit: LabelUnit,
     unlabelled_is_good: bool,
     lookback_ms: i64,
     maturity_ms: i64,
@@ -44,7 +43,6 @@ impl Targets {
         owner: impl Fn(&str) -> Option<u64>,
     ) -> Self {
         let mut targets = Self {
-            unit: config.unit,
             unlabelled_is_good: config.unlabelled == Unlabelled::Good,
             lookback_ms: parse_ms(&config.lookback).unwrap_or(0),
             maturity_ms: parse_ms(&config.maturity).unwrap_or(0),
@@ -85,27 +83,44 @@ impl Targets {
         self.by_event.is_empty() && self.by_account.is_empty()
     }
 
-    /// What an event is, as of `now_ms` (the moment of training). `None`: not known, not to be learned from.
-    pub fn of(&self, event_id: &str, account: &str, ts_ms: i64, now_ms: i64) -> Option<bool> {
-        // Where bad is what somebody noticed, the newest events are not judged yet: keeping only the bad ones of
-        // them would make the end of history look far worse than it is.
-        if self.unlabelled_is_good && now_ms.saturating_sub(ts_ms) < self.maturity_ms {
-            return None;
-        }
+    /// What labels say of an event; `None`: nothing, or nothing that an event of that time can be judged by.
+    pub fn said(&self, event_id: &str, account: &str, ts_ms: i64) -> Option<bool> {
         if let Some(known) = self.by_event.get(&hash(event_id)) {
             return Some(known.bad);
         }
-        if self.unit == LabelUnit::Account
-            && let Some(known) = self.by_account.get(&hash(account))
-        {
-            if !known.bad {
-                return Some(false);
-            }
-            // What came long before may have been honest; what came after is no news.
-            let within = ts_ms <= known.ts_ms && known.ts_ms - ts_ms <= self.lookback_ms;
-            return within.then_some(true);
+        let known = self.by_account.get(&hash(account))?;
+        // What came long before may have been honest; what came after is no news.
+        let within = ts_ms <= known.ts_ms && known.ts_ms - ts_ms <= self.lookback_ms;
+        (!known.bad || within).then_some(known.bad)
+    }
+
+    /// Whether an event of which labels say nothing is good, once it is old enough.
+    pub fn good_if_unlabelled(&self, account: &str) -> bool {
+        self.unlabelled_is_good && !self.by_account.contains_key(&hash(account))
+    }
+
+    /// How old an event must be: the configured maturity, but no more than a quarter of a short history.
+    pub fn maturity_ms(&self, history_ms: i64) -> i64 {
+        self.maturity_ms.min(history_ms.max(0) / 4)
+    }
+
+    /// What an event is to be learned as, when it is `age_ms` old. `None`: it is not to be learned from.
+    ///
+    /// Where bad is what somebody noticed, the newest events are not judged yet: keeping only the bad ones of them
+    /// would make the end of history look far worse than it is. So they are left out, bad ones too.
+    pub fn learned(
+        &self,
+        event_id: &str,
+        account: &str,
+        ts_ms: i64,
+        age_ms: i64,
+        maturity_ms: i64,
+    ) -> Option<bool> {
+        if self.unlabelled_is_good && age_ms < maturity_ms {
+            return None;
         }
-        self.unlabelled_is_good.then_some(false)
+        let said = self.said(event_id, account, ts_ms);
+        said.or_else(|| self.good_if_unlabelled(account).then_some(false))
     }
 }
 

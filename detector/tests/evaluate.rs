@@ -243,11 +243,25 @@ fn rows_out_has_a_row_per_event_and_labels_where_they_are_known() {
     let labels = column(&stage.at("rows.parquet"), 4);
     assert_eq!(labels.len(), 6_000);
     let count = |text: &str| labels.iter().filter(|l| *l == text).count();
-    // The measured events of `evaluate` are those whose label is known.
+    // `evaluate` measures all events whose label is known; rows are labelled as `train` learns them, which leaves out
+    // events that are too young to be judged, the bad ones too.
     let report = json(&stage.evaluate(&["--json", "--repeats", "0"]));
-    assert_eq!(count("1") as u64, report["positives"].as_u64().unwrap());
-    assert_eq!(count("1") + count("0"), report["events"].as_u64().unwrap() as usize);
+    let (bad, good) = (count("1") as u64, count("0") as u64);
+    let positives = report["positives"].as_u64().unwrap();
+    assert!(bad > 0 && bad <= positives, "{bad} of {positives}");
+    assert_eq!(good, report["events"].as_u64().unwrap() - positives);
     assert!(count("null") > 0 && report["intervals"].is_null());
+
+    // The warning names the moment (14 days before the last event) up to which both are the same rows.
+    let ts = column(&stage.at("rows.parquet"), 2);
+    let last = ts.iter().map(|ts| ts.parse::<i64>().unwrap()).max().unwrap();
+    let to = (last - 14 * 86_400_000).to_string();
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains(&format!("--to {to} leaves them out")), "{warnings}");
+    let report = json(&stage.evaluate(&["--json", "--repeats", "0", "--to", &to]));
+    assert_eq!(bad, report["positives"].as_u64().unwrap());
+    assert_eq!(bad + good, report["events"].as_u64().unwrap());
+    assert!(!report["warnings"].to_string().contains("labels.maturity"));
 
     let out = stage.run(&[&args[..], &["--rows-out", "plain.parquet"]].concat());
     assert!(out.status.success(), "{}", stderr(&out));

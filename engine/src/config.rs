@@ -71,7 +71,8 @@ pub struct LabelsConfig {
     pub known_bad_weight: f32,
     /// Training: an account label makes its events within this time before it positive.
     pub lookback: String,
-    /// Training: younger events without a label are left out, whatever `unlabelled` says.
+    /// Training: where what has no label counts as good, younger events are left out: the good among them
+    /// cannot be known yet.
     pub maturity: String,
     /// Recent events kept for joining labels by event id, and for recognising redelivered ones: at most so many.
     pub recent_events_max: u64,

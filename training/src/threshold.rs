@@ -13,21 +13,27 @@ pub struct Limit {
     pub accounts_per_day_max: Option<f64>,
     /// Share of the flagged rows that must be bad (0..=1).
     pub precision_min: Option<f64>,
+    /// Lowest calibrated score (0..=1) at which this may be done: flagged rows together can be bad often enough while
+    /// the least of them hardly ever are.
+    pub score_min: Option<f64>,
 }
 
 /// Limits of the four actions, mildest first: a stricter action never gets a lower threshold than a milder one.
+/// The precision is that of events, against labels that miss some of the bad; the share keeps a model that is
+/// nearly always right on a stream with many bad events from flooding anybody.
 #[must_use]
 pub fn default_limits() -> Vec<(String, Limit)> {
-    let limit = |alert_share_max: f64, precision_min: Option<f64>| Limit {
+    let limit = |alert_share_max: f64, certainty: f64| Limit {
         alert_share_max: Some(alert_share_max),
-        precision_min,
+        precision_min: Some(certainty),
+        score_min: Some(certainty),
         ..Limit::default()
     };
     vec![
-        ("challenge".to_owned(), limit(0.02, None)),
-        ("review".to_owned(), limit(0.01, None)),
-        ("suspend".to_owned(), limit(0.01, Some(0.8))),
-        ("ban".to_owned(), limit(0.01, Some(0.95))),
+        ("challenge".to_owned(), limit(0.1, 0.5)),
+        ("review".to_owned(), limit(0.1, 0.6)),
+        ("suspend".to_owned(), limit(0.05, 0.9)),
+        ("ban".to_owned(), limit(0.05, 0.98)),
     ]
 }
 
@@ -78,6 +84,7 @@ pub fn choose(rows: Scored<'_>, limits: &[(String, Limit)]) -> Vec<Chosen> {
     let mut floor = 0.0f64;
     let mut chosen = Vec::new();
     for (name, limit) in limits {
+        floor = floor.max(limit.score_min.unwrap_or(0.0));
         let mut threshold = Some(floor);
         let mut raise = |to: Option<f64>| threshold = threshold.zip(to).map(|(a, b)| a.max(b));
         if let Some(share) = limit.alert_share_max {
@@ -175,6 +182,8 @@ mod tests {
         let scored =
             Scored { scores: &scores, labels: Some(&labels), accounts: &accounts, ts_ms: &ts_ms };
         let mut limits = default_limits();
+        limits[0].1 = Limit { alert_share_max: Some(0.02), ..Limit::default() };
+        limits[1].1 = Limit { alert_share_max: Some(0.01), ..Limit::default() };
         limits[2].1 = Limit { precision_min: Some(0.7), ..Limit::default() };
         limits[3].1 = Limit { precision_min: Some(0.9), ..Limit::default() };
         let chosen = choose(scored, &limits);

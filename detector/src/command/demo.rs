@@ -135,7 +135,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 /// The engine of the shipped configuration and model.
 pub(super) fn shipped_engine(label_free: bool) -> Result<Engine, Failure> {
     let loaded = shipped_config()?;
-    let bundle = if label_free { None } else { crate::shipped::bundle()? };
+    let bundle = if label_free { None } else { Some(crate::shipped::bundle()?) };
     Engine::new(loaded.config, bundle.as_ref(), Options::default())
         .map_err(|problems| Failure::failed(problems.join("\n  ")))
 }

@@ -184,6 +184,10 @@ impl Rows {
 
     fn push(&mut self, effects: &Effects) -> Result<(), RowFileError> {
         let (targets, now_ms) = (&self.targets, self.now_ms);
-        self.file.push(effects, |s| targets.as_ref()?.of(&s.event_id, &s.account, s.ts_ms, now_ms))
+        self.file.push(effects, |s| {
+            let targets = targets.as_ref()?;
+            let age_ms = now_ms.saturating_sub(s.ts_ms);
+            targets.learned(&s.event_id, &s.account, s.ts_ms, age_ms, targets.maturity_ms(i64::MAX))
+        })
     }
 }

@@ -193,18 +193,18 @@ fn rows(engine: &mut Engine, args: &Args) -> Result<Table, Failure> {
         Collector::new(engine.columns(), &categories, &config, types, args.from, args.rows_max);
     engine.want(Wanted { rows: true, state_only: true, scores: false });
     let labelled = args.labels.is_some();
-    let mut newest_ms = i64::MIN;
+    let (mut oldest_ms, mut newest_ms) = (i64::MAX, i64::MIN);
     let mut collect = |effects: &Effects| {
         for score in &effects.scores {
+            oldest_ms = oldest_ms.min(score.ts_ms);
             newest_ms = newest_ms.max(score.ts_ms);
         }
         // Whether an event is old enough is known at the end.
         collector.take(effects, |s| {
-            if labelled {
-                targets.of(&s.event_id, &s.account, s.ts_ms, i64::MAX)
-            } else {
-                Some(false)
+            if !labelled {
+                return Some(false);
             }
+            targets.learned(&s.event_id, &s.account, s.ts_ms, i64::MAX, 0)
         });
     };
     let input = Lines::open(&args.events)?;
@@ -226,8 +226,12 @@ fn rows(engine: &mut Engine, args: &Args) -> Result<Table, Failure> {
     let took = progress.finish();
     let summary = summary?;
     let now_ms = args.until.unwrap_or(newest_ms);
+    let maturity_ms = targets.maturity_ms(now_ms.saturating_sub(oldest_ms));
     let table = collector.finish(|event_id, account, ts_ms| {
-        if labelled { targets.of(event_id, account, ts_ms, now_ms) } else { Some(false) }
+        if !labelled {
+            return Some(false);
+        }
+        targets.learned(event_id, account, ts_ms, now_ms.saturating_sub(ts_ms), maturity_ms)
     });
     say(&format!(
         "{} rows of {} columns from {} lines in {:.1} s ({} rejects)",

@@ -122,6 +122,10 @@ pub struct Replayed {
     pub lines: u64,
     /// Messages that could not be read.
     pub rejects: u64,
+    /// Bad events younger than `labels.maturity` that are measured, though unlabelled ones of their age are not.
+    pub young_bad: u64,
+    /// Where that age begins, epoch milliseconds.
+    pub young_from_ms: i64,
 }
 
 /// Why a stream could not be evaluated.
@@ -226,9 +230,9 @@ pub fn replay(
                 continue;
             }
             let of_type = types.is_empty() || types.contains(&row.type_id);
-            let of = |now_ms| targets.of(&score.event_id, &score.account, score.ts_ms, now_ms);
-            // At the beginning of time nothing is old enough: what is known then, a label says.
-            let (said, at_most) = (of(i64::MIN), of(i64::MAX));
+            let said = targets.said(&score.event_id, &score.account, score.ts_ms);
+            let good = targets.good_if_unlabelled(&score.account);
+            let at_most = said.or_else(|| good.then_some(false));
             joined += u64::from(said.is_some() && of_type);
             if said.is_none() && at_most.is_some() {
                 unlabelled.push(rows.ts_ms.len() as u32);
@@ -279,7 +283,18 @@ pub fn replay(
             rows.outcome[row] = Outcome::Unknown;
         }
     }
+    // Among young events only those are measured of which a label speaks; that is mostly the bad ones.
+    let young_from_ms = now_ms.saturating_sub(maturity_ms).saturating_add(1);
+    let left_out = (0..rows.len()).any(|at| {
+        rows.of_type[at] && rows.outcome[at] == Outcome::Unknown && rows.ts_ms[at] >= young_from_ms
+    });
+    let is_young_bad = |at: &usize| {
+        rows.of_type[*at] && rows.outcome[*at] == Outcome::Bad && rows.ts_ms[*at] >= young_from_ms
+    };
+    let young_bad = if left_out { (0..rows.len()).filter(is_young_bad).count() as u64 } else { 0 };
     Ok(Replayed {
+        young_bad,
+        young_from_ms,
         rows,
         labels: label_count,
         joined,

@@ -307,6 +307,13 @@ fn warnings(
             "events from before the model's moment of training are measured, which flatters; --from takes its `until`".to_string(),
         );
     }
+    if replayed.young_bad > 0 {
+        out.push(format!(
+            "{} bad events are younger than labels.maturity, where good ones are not measured yet: the share of bad rows, precision and average precision are too high; --to {} leaves them out",
+            replayed.young_bad,
+            replayed.young_from_ms - 1
+        ));
+    }
     if replayed.rejects > 0 {
         out.push(format!("{} messages could not be read", replayed.rejects));
     }

@@ -70,7 +70,15 @@ fn how(unit: Unit) -> Measuring {
 }
 
 fn replayed(rows: Rows) -> Replayed {
-    Replayed { joined: rows.len() as u64, labels: 1, lines: rows.len() as u64, rejects: 0, rows }
+    Replayed {
+        joined: rows.len() as u64,
+        labels: 1,
+        lines: rows.len() as u64,
+        rejects: 0,
+        young_bad: 0,
+        young_from_ms: 0,
+        rows,
+    }
 }
 
 fn measured(rows: Rows, unit: Unit) -> (Report, Measured, Ranking) {
@@ -389,6 +397,13 @@ fn a_replay_keeps_what_was_scored_and_what_labels_say() {
     }
     assert_eq!(at, rows.len());
     assert!(seen.iter().all(|n| *n > 20), "all outcomes occur: {seen:?}");
+    let young = |at: &usize| {
+        rows.of_type[*at]
+            && rows.outcome[*at] == Outcome::Bad
+            && last - rows.ts_ms[*at] < 3 * DAY_MS
+    };
+    assert_eq!(found.young_bad, (0..rows.len()).filter(young).count() as u64);
+    assert_eq!(found.young_from_ms, last - 3 * DAY_MS + 1);
     let names: Vec<&str> = rows.slices.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(names, ["type", "amount", "country"]);
 
