@@ -55,6 +55,8 @@ struct Fate {
     events: u64,
     /// Events up to the first action.
     until_action: Option<u64>,
+    /// Some action was a review or harder: more than being asked who one is.
+    hard: bool,
     reversed: bool,
 }
 
@@ -64,6 +66,7 @@ struct Row {
     kind: String,
     accounts: u64,
     actioned: u64,
+    hard: u64,
     reversed: u64,
     median_events_until_action: Option<u64>,
 }
@@ -167,6 +170,7 @@ fn follow(
             } else if draft.action() != "observe" {
                 let fate = fates.entry(score.account.to_string()).or_default();
                 fate.until_action.get_or_insert(fate.events);
+                fate.hard |= !matches!(draft.action(), "challenge" | "rate_limit");
             }
             drafts.next();
         }
@@ -216,6 +220,7 @@ fn show(
                 row.actioned += 1;
                 waits.push(until);
             }
+            row.hard += u64::from(fate.hard);
             row.reversed += u64::from(fate.reversed);
         }
     }
@@ -242,13 +247,20 @@ fn show(
     }
     println!("{}", bad_line(&total));
     println!(
-        "\n{:<20} {:>9} {:>16} {:>9} {:>9}",
-        "honest crowds", "accounts", "wrongly actioned", "share", "reversed"
+        "\n{:<20} {:>9} {:>16} {:>9} {:>16} {:>9} {:>9}",
+        "honest crowds",
+        "accounts",
+        "wrongly actioned",
+        "share",
+        "review or harder",
+        "share",
+        "reversed"
     );
     let mut total = Row { kind: "all".into(), ..Row::default() };
     for row in &honest {
         total.accounts += row.accounts;
         total.actioned += row.actioned;
+        total.hard += row.hard;
         total.reversed += row.reversed;
         println!("{}", honest_line(row));
     }
@@ -274,11 +286,13 @@ fn bad_line(row: &Row) -> String {
 
 fn honest_line(row: &Row) -> String {
     format!(
-        "{:<20} {:>9} {:>16} {:>9} {:>9}",
+        "{:<20} {:>9} {:>16} {:>9} {:>16} {:>9} {:>9}",
         row.kind,
         grouped(row.accounts),
         grouped(row.actioned),
         percent(row.actioned, row.accounts),
+        grouped(row.hard),
+        percent(row.hard, row.accounts),
         grouped(row.reversed)
     )
 }
