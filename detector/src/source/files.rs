@@ -142,7 +142,7 @@ impl Lines {
         Self::open_at(path, Place::default(), None)
     }
 
-    /// Opens a file and goes to a place reached before. `identity` is what [`Self::identity`] said then.
+    /// Opens a file and goes to a place reached before. `identity` is what [`Self::identify`] said then.
     ///
     /// # Errors
     /// As [`Self::open`]; when it is another file; when it ends before the place.
