@@ -41,11 +41,15 @@ impl Engine {
             Ahead::Event(arrived) => Some(arrived),
             Ahead::Label(_) => None,
         });
+        for arrived in events.clone() {
+            self.warm_tables(arrived);
+        }
         let met: SmallVec<[Meets; 32]> = events.map(|arrived| self.meets(arrived)).collect();
         self.recent.look_ahead(met.len());
         for met in &met {
             for &id in met.account.iter().chain(&met.others) {
                 self.graph.warm(id);
+                self.accounts.dirty.warm(id);
             }
             if let Some(account) = met.account {
                 read(self.accounts.acting.get(account));
@@ -54,6 +58,7 @@ impl Engine {
                 self.graph.warm_node(self.nodes.node(kind, id));
                 if let Some(entities) = self.kinds[usize::from(kind)].as_ref() {
                     read(entities.profiles.get(id));
+                    entities.dirty.warm(id);
                 }
             }
         }
@@ -67,6 +72,24 @@ impl Engine {
             }
             for &(kind, id) in &met.things {
                 self.graph.warm_members(self.nodes.node(kind, id));
+            }
+        }
+        for account in met.iter().filter_map(|met| met.account) {
+            self.graph.warm_walk(account);
+        }
+    }
+
+    fn warm_tables(&self, arrived: &Arrived) {
+        let hashes = &arrived.hashes;
+        self.accounts.keys.warm(hashes.account);
+        if let Some(hash) = hashes.target {
+            self.accounts.keys.warm(hash);
+        }
+        for (entity, &hash) in arrived.event.entities.iter().zip(&hashes.entities) {
+            match self.kinds.get(usize::from(entity.kind.0)) {
+                Some(Some(entities)) => entities.keys.warm(hash),
+                Some(None) => self.accounts.keys.warm(hash),
+                None => {}
             }
         }
     }

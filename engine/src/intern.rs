@@ -52,6 +52,15 @@ impl Interner {
         self.table.find(hash, |&id| self.hashes[id as usize] == hash).copied()
     }
 
+    /// Reads what [`Self::find`] will meet, and waits for nothing of it.
+    #[inline]
+    pub fn warm(&self, hash: u64) {
+        self.table.find(hash, |&id| {
+            std::hint::black_box(self.hashes[id as usize]);
+            false
+        });
+    }
+
     /// A new id for a key that [`Self::find`] does not find; `None` when all ids are taken.
     pub fn add(&mut self, hash: u64, text: CompactString) -> Option<u32> {
         let id = match self.free.pop() {

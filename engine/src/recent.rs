@@ -188,8 +188,8 @@ impl RecentEvents {
         if self.ring.len() + events <= self.events_max {
             return;
         }
-        for (seq, event) in (self.first..).zip(self.ring.iter().take(events)) {
-            std::hint::black_box(self.table.find(event.place(), |&s| s == seq).is_some());
+        for event in self.ring.iter().take(events) {
+            self.table.find(event.place(), |&s| std::hint::black_box(s) < self.first);
         }
     }
 

@@ -27,6 +27,12 @@ impl DirtySet {
         }
     }
 
+    /// Reads what [`Self::mark`] will meet.
+    #[inline]
+    pub fn warm(&self, id: u32) {
+        std::hint::black_box(self.marked.get(id as usize / 64).copied());
+    }
+
     /// Takes the marked ids.
     pub fn take(&mut self) -> Vec<u32> {
         for id in &self.list {

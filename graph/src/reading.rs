@@ -4,6 +4,9 @@ use crate::links::LinkGraph;
 use crate::node::Node;
 use crate::records::{AccountView, EntityView, Link, LinkView};
 
+/// Entities of an account's walk that are read ahead.
+const WARMED_MAX: usize = 16;
+
 impl LinkGraph {
     /// The account, if it is known.
     pub fn account(&self, account: u32) -> Option<AccountView> {
@@ -78,11 +81,11 @@ impl LinkGraph {
         std::hint::black_box(self.recent_members(node).first().map(|m| m.id));
     }
 
-    /// Reads what [`LinkGraph::touch`] and [`LinkGraph::features`] meet beyond the lines: the entities
-    /// of all walked links.
+    /// Reads what [`LinkGraph::refresh_suspicion`] and [`LinkGraph::component`] meet beyond the lines: the
+    /// component's record, and the first entities of the walked links. After [`LinkGraph::warm_links`].
     pub fn warm_walk(&self, account: u32) {
         std::hint::black_box(self.component(account, 0));
-        for node in self.walk(account) {
+        for node in self.walk(account).take(WARMED_MAX) {
             self.warm_node(node);
         }
     }

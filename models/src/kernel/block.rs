@@ -1,6 +1,6 @@
 //! Sixteen rows through every tree, without a branch on a row's values.
 
-use super::{LANES, Plan, Sum};
+use super::{LANES, Plan, Rows, Sum};
 use crate::forest::{Child, Tree};
 
 /// How a block takes one tree.
@@ -69,7 +69,13 @@ impl<T: Sum> Plan<T> {
 
     /// The sums of a block of rows.
     #[inline(always)]
-    pub fn sum_block(&self, keys: &[[i32; LANES]]) -> [T; LANES] {
+    pub fn sum_rows(&self, rows: Rows<'_>) -> [T; LANES] {
+        rows.inputs.fill_block(rows.values, rows.columns, rows.keys);
+        self.sum_block(rows.keys)
+    }
+
+    #[inline(always)]
+    fn sum_block(&self, keys: &[[i32; LANES]]) -> [T; LANES] {
         let mut sums = [self.start; LANES];
         for (tree, walk) in self.blocks.iter().zip(&self.walks) {
             let nodes = &self.mask_nodes[tree.node as usize..(tree.node + tree.nodes) as usize];

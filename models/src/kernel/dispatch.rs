@@ -1,7 +1,7 @@
 //! The widest form of the block that the processor runs.
 #![allow(unsafe_code)] // Calling code compiled for AVX2 or AVX-512 is unsafe where the compiler cannot see the check.
 
-use super::{LANES, Plan, Sum};
+use super::{LANES, Plan, Rows, Sum};
 
 /// Whether a block is worth its while: without AVX2 it takes about five times as long, and walks do better for most forests.
 pub(crate) fn blocks_are_fast() -> bool {
@@ -16,7 +16,7 @@ pub(crate) fn blocks_are_fast() -> bool {
 }
 
 /// The sums of a block; every form gives the same bits, for all they do is compare, mask and add in order.
-pub(crate) fn sum_block<T: Sum>(plan: &Plan<T>, keys: &[[i32; LANES]]) -> [T; LANES] {
+pub(crate) fn sum_rows<T: Sum>(plan: &Plan<T>, rows: Rows<'_>) -> [T; LANES] {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f")
@@ -24,26 +24,26 @@ pub(crate) fn sum_block<T: Sum>(plan: &Plan<T>, keys: &[[i32; LANES]]) -> [T; LA
             && is_x86_feature_detected!("bmi1")
         {
             // SAFETY: the processor has just been found to have these features.
-            return unsafe { avx512(plan, keys) };
+            return unsafe { avx512(plan, rows) };
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi1") {
             // SAFETY: as above.
-            return unsafe { avx2(plan, keys) };
+            return unsafe { avx2(plan, rows) };
         }
     }
-    plan.sum_block(keys)
+    plan.sum_rows(rows)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl,bmi1")]
-fn avx512<T: Sum>(plan: &Plan<T>, keys: &[[i32; LANES]]) -> [T; LANES] {
-    plan.sum_block(keys)
+fn avx512<T: Sum>(plan: &Plan<T>, rows: Rows<'_>) -> [T; LANES] {
+    plan.sum_rows(rows)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1")]
-fn avx2<T: Sum>(plan: &Plan<T>, keys: &[[i32; LANES]]) -> [T; LANES] {
-    plan.sum_block(keys)
+fn avx2<T: Sum>(plan: &Plan<T>, rows: Rows<'_>) -> [T; LANES] {
+    plan.sum_rows(rows)
 }
 
 #[cfg(test)]
@@ -67,13 +67,17 @@ mod tests {
                 (0..LANES * 6).map(|i| (i * 37 % 101) as f32 / 25.0 - 2.0).collect();
             let expected: Vec<f64> = rows.chunks(6).map(|row| forest.margin(row)).collect();
             let mut keys = Vec::new();
-            kernel.inputs.fill_block(&rows, 6, &mut keys);
-            assert_eq!(plan.sum_block(&keys).to_vec(), expected, "plain");
-            assert_eq!(sum_block(plan, &keys).to_vec(), expected, "the widest");
+            let mut sums = |form: &dyn Fn(Rows<'_>) -> [f64; LANES]| {
+                let rows =
+                    Rows { inputs: &kernel.inputs, values: &rows, columns: 6, keys: &mut keys };
+                form(rows).to_vec()
+            };
+            assert_eq!(sums(&|rows| plan.sum_rows(rows)), expected, "plain");
+            assert_eq!(sums(&|rows| sum_rows(plan, rows)), expected, "the widest");
             #[cfg(target_arch = "x86_64")]
             if blocks_are_fast() {
                 // SAFETY: that is the check for AVX2 and BMI1.
-                assert_eq!(unsafe { avx2(plan, &keys) }.to_vec(), expected, "AVX2");
+                assert_eq!(sums(&|rows| unsafe { avx2(plan, rows) }), expected, "AVX2");
             }
         }
     }

@@ -100,7 +100,7 @@ impl Inputs {
     }
 
     /// The key of one input for one value.
-    #[inline]
+    #[inline(always)]
     fn key_of(&self, kind: Kind, x: f32) -> i32 {
         match kind {
             Kind::Number { missing_left, zero_is_missing, .. } => {
@@ -127,16 +127,34 @@ impl Inputs {
         }
     }
 
-    /// The keys of up to [`LANES`] rows; those of absent rows are arbitrary but harmless.
+    /// The keys of up to [`LANES`] rows; those of absent rows are arbitrary but harmless. Numbers, nearly all there
+    /// is, are taken without a branch: which values are missing cannot be guessed.
+    #[inline(always)]
     pub fn fill_block(&self, rows: &[f32], columns: usize, block: &mut Vec<[i32; LANES]>) {
         block.resize(self.list.len().max(1), [0; LANES]);
         for (keys, input) in block.iter_mut().zip(&self.list) {
-            if input.position >= columns {
-                *keys = [self.key_of(input.kind, f32::NAN); LANES];
-                continue;
+            let mut values = [f32::NAN; LANES];
+            if input.position < columns {
+                for (value, row) in values.iter_mut().zip(rows.chunks_exact(columns)) {
+                    *value = row[input.position];
+                }
             }
-            for (key, row) in keys.iter_mut().zip(rows.chunks_exact(columns)) {
-                *key = self.key_of(input.kind, row[input.position]);
+            match input.kind {
+                Kind::Number { missing_left, zero_is_missing, .. } => {
+                    let missing = side(missing_left);
+                    // Sizes beyond this are present: with -1, all of them.
+                    let least = if zero_is_missing { LIGHTGBM_ZERO } else { -1.0 };
+                    for (number, &x) in keys.iter_mut().zip(&values) {
+                        // Written so that NaN, too, is missing.
+                        let present = x.abs() > least;
+                        *number = if present { key(x) } else { missing };
+                    }
+                }
+                Kind::Set { .. } => {
+                    for (number, &x) in keys.iter_mut().zip(&values) {
+                        *number = self.key_of(input.kind, x);
+                    }
+                }
             }
         }
     }

@@ -79,6 +79,16 @@ pub(crate) struct Plan<T> {
     block_rows_min: usize,
 }
 
+/// A block of rows on its way to sums.
+pub(crate) struct Rows<'a> {
+    pub inputs: &'a Inputs,
+    /// One row after the other, up to [`LANES`].
+    pub values: &'a [f32],
+    pub columns: usize,
+    /// Room for the keys.
+    pub keys: &'a mut Vec<[i32; LANES]>,
+}
+
 /// The precision of a sum.
 pub(crate) trait Sum: Copy + Default + Add<Output = Self> {
     fn from_f64(value: f64) -> Self;
@@ -209,8 +219,8 @@ impl<T: Sum> Plan<T> {
             if count < self.block_rows_min {
                 out.extend(rows.chunks(columns).map(|row| self.margin(inputs, row, &mut keys)));
             } else {
-                inputs.fill_block(rows, columns, &mut block);
-                let sums = dispatch::sum_block(self, &block);
+                let rows = Rows { inputs, values: rows, columns, keys: &mut block };
+                let sums = dispatch::sum_rows(self, rows);
                 out.extend(sums[..count].iter().map(|sum| sum.to_f64()));
             }
         }
