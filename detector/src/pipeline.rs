@@ -7,13 +7,13 @@ use crate::store::embedded::{Begun, Embedded, Position, StoreError};
 use crossbeam_channel::{Receiver, bounded};
 use engine::effects::{Effects, SourceRef};
 use engine::wire::{Decoder, Reject, RejectCode};
-use engine::{Engine, Input};
+use engine::{Engine, Input, OPENING_EVENTS};
 use features::event::Event;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Lines read, decoded and stepped together.
-const BATCH_LINES: usize = 512;
+pub(crate) const BATCH_LINES: usize = 512;
 /// Decoded batches that may wait for the engine.
 const DECODED_BATCHES_MAX: usize = 16;
 
@@ -139,6 +139,21 @@ fn decode_ahead(
     Ok(receive)
 }
 
+/// How many events of a batch come before the stream can begin.
+fn opening(engine: &Engine, batch: &DecodedBatch) -> usize {
+    let events = batch.items.iter().filter_map(|item| match item {
+        Decoded::Event(event, _) => Some(event.ts_ms),
+        Decoded::Reject(_) => None,
+    });
+    engine.opening(&events.take(OPENING_EVENTS).collect::<Vec<_>>())
+}
+
+fn out_of_time() -> Reject {
+    let detail = "ts is far from those of the events that follow: \
+                  most of them would be refused or too late after it (time.jump_max, time.lateness_max)";
+    Reject::new(RejectCode::TsJump, detail)
+}
+
 /// Runs a whole input through an engine.
 ///
 /// # Errors
@@ -170,7 +185,11 @@ pub fn run(engine: &mut Engine, plan: Plan<'_>) -> Result<Summary, RunError> {
         dead.extend(label_rejects);
     }
     position.finished = false;
-    labels.seek(labels_from);
+    if !labels.seek(labels_from, position.labels_sha256) {
+        return Err(RunError::Refused(format!(
+            "the {labels_from} labels that the run in this state had taken are not the first ones of the file any more: its outputs would not be one piece\nhint: put labels that are new behind them in time, or use another --state folder"
+        )));
+    }
     let strict = engine.strict_ties();
     let batches = decode_ahead(input, decoder.clone(), until_ms)?;
     let mut inputs = Vec::with_capacity(2 * BATCH_LINES);
@@ -186,8 +205,15 @@ pub fn run(engine: &mut Engine, plan: Plan<'_>) -> Result<Summary, RunError> {
             }
         };
         let mut effects = sink.effects();
+        let mut before_opening = opening(engine, &batch);
         for item in batch.items {
             match item {
+                Decoded::Event(_, source) if before_opening > 0 => {
+                    before_opening -= 1;
+                    summary.rejects += 1;
+                    let at = (source.offset as u64).saturating_sub(batch.lines.first_line) as usize;
+                    dead.push(Dead::new(out_of_time(), "events", source, &batch.lines, at));
+                }
                 Decoded::Event(event, source) => {
                     // Event time of the merge follows what the engine will accept.
                     if engine.accepts(event.ts_ms, newest_ms) {
@@ -224,6 +250,7 @@ pub fn run(engine: &mut Engine, plan: Plan<'_>) -> Result<Summary, RunError> {
         {
             since_checkpoint = 0;
             position.labels = labels.position();
+            position.labels_sha256 = labels.taken_sha256();
             position.rejects = summary.rejects;
             position.newest_ms = Some(newest_ms);
             position.outputs = sink.flush()?;
@@ -250,6 +277,7 @@ pub fn run(engine: &mut Engine, plan: Plan<'_>) -> Result<Summary, RunError> {
     summary.outputs = sink.flush()?;
     if let Some((store, _)) = &store {
         position.labels = labels.position();
+        position.labels_sha256 = labels.taken_sha256();
         position.rejects = summary.rejects;
         position.newest_ms = Some(newest_ms);
         position.outputs = summary.outputs;
@@ -285,7 +313,8 @@ pub struct Places<'a> {
 pub fn start(engine: &Engine, places: &Places<'_>) -> Result<Position, RunError> {
     let versions = engine.versions();
     let begun = Begun {
-        labels: places.labels.map(Lines::identify).transpose()?,
+        labels: places.labels.is_some(),
+        privacy: engine.privacy_fingerprint(),
         until_ms: places.until_ms,
         feedback: engine.config().labels.feedback && !places.no_feedback,
         strict_ties: engine.strict_ties(),
@@ -311,7 +340,7 @@ pub fn resume(
     store: &Embedded,
     places: &Places<'_>,
 ) -> Result<(Lines, Position), RunError> {
-    let Places { input, labels, outputs, .. } = *places;
+    let Places { input, outputs, .. } = *places;
     let Some(position) = store.position()? else {
         let lines = Lines::open(input)?;
         return Ok((lines, start(engine, places)?));
@@ -330,9 +359,10 @@ pub fn resume(
         ));
     }
     let lines = Lines::open_at(input, position.place, Some(&position.input))?;
-    let (before, mut now) = (&position.begun, start(engine, places)?.begun);
+    let (before, now) = (&position.begun, start(engine, places)?.begun);
     let differs = [
-        ("labels", before.labels.is_some() != now.labels.is_some()),
+        ("labels", before.labels != now.labels),
+        ("privacy.key", before.privacy != now.privacy),
         ("until", before.until_ms != now.until_ms),
         ("labels.feedback", before.feedback != now.feedback),
         ("input.strict_ties", before.strict_ties != now.strict_ties),
@@ -344,13 +374,6 @@ pub fn resume(
             "the run in this state was begun with other {what}: its outputs would not be one piece\nhint: finish it as it was begun, or use another --state folder"
         )));
     }
-    if let (Some(labels), Some(identity)) = (labels, &before.labels)
-        && labels != Path::new("-")
-    {
-        Lines::open_at(labels, Place::default(), Some(identity))?;
-    }
-    // The identity from the beginning stays: the file may have grown.
-    now.labels.clone_from(&before.labels);
     let mut position = position;
     position.begun = now;
     store.load(engine, |_| {})?;

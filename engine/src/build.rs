@@ -100,6 +100,12 @@ impl Engine {
                 config.labels.confidence_min
             ));
         }
+        if !(0.0..=1e6).contains(&config.graph.target_weight) {
+            problems.push(format!(
+                "graph.target_weight: {} must be a number from 0 to 1000000",
+                config.graph.target_weight
+            ));
+        }
         let schema = match Schema::compile(&config.features()) {
             Ok(schema) => schema,
             Err(errors) => {

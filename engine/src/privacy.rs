@@ -28,6 +28,11 @@ pub fn lookup_key(secret: Option<&[u8]>) -> [u8; 16] {
     key
 }
 
+/// Names the secret without telling it, so that state made under another one is not gone on with.
+pub fn fingerprint(secret: Option<&[u8]>) -> Option<String> {
+    secret.map(|secret| pseudonym(secret, "detector fingerprint"))
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

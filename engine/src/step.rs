@@ -154,6 +154,11 @@ impl Engine {
             || ts_ms.saturating_sub(newest_ms) <= self.jump_max_ms
     }
 
+    /// Names the `privacy.key` without telling it; `None` without one.
+    pub fn privacy_fingerprint(&self) -> Option<String> {
+        crate::privacy::fingerprint(self.privacy.as_deref())
+    }
+
     fn event(&mut self, arrived: &mut Arrived, effects: &mut Effects) {
         let ts_ms = arrived.event.ts_ms;
         let jump_ms = ts_ms.saturating_sub(self.watermark_ms);

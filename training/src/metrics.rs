@@ -201,6 +201,9 @@ impl Ranking {
     #[must_use]
     pub fn best_f1(&self) -> Option<Confusion> {
         let mut best: Option<Confusion> = None;
+        if self.positives == 0 {
+            return best;
+        }
         for step in &self.steps {
             let here = self.confusion_of(step.score, step.caught, step.alarmed);
             if here.f1.is_finite() && best.is_none_or(|b| here.f1 > b.f1) {

@@ -154,12 +154,14 @@ pub fn run(args: Args) -> Result<(), Failure> {
     stages.whole_line = stages.decode + step + stages.encode;
     let bytes = size.bytes as f64 / size.accounts.max(1) as f64;
     let share = actions as f64 / counted[1].max(1) as f64;
-    show(&args, &engine, stages, size, bytes, resident, share);
+    super::print(&shown(&args, &engine, stages, size, bytes, resident, share))?;
+    if !args.json {
+        say("the budget: whole line 8 us (goal 4), 2500 bytes per account (goal 1200)");
+    }
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "the figures are the command's output")]
-fn show(
+fn shown(
     args: &Args,
     engine: &Engine,
     stages: Stages,
@@ -167,7 +169,7 @@ fn show(
     bytes_per_account: f64,
     resident: u64,
     action_share: f64,
-) {
+) -> String {
     if args.json {
         let value = serde_json::json!({
             "accounts": size.accounts, "entities": size.entities, "links": size.links, "events": args.events,
@@ -176,11 +178,10 @@ fn show(
             "resident_bytes_per_account": resident as f64 / size.accounts.max(1) as f64,
             "action_share": action_share,
         });
-        println!("{value}");
-        return;
+        return format!("{value}\n");
     }
-    println!(
-        "{} accounts, {} entities, {} links; {} features; forest of {} trees with {} leaves; batches of {}",
+    let mut text = format!(
+        "{} accounts, {} entities, {} links; {} features; forest of {} trees with {} leaves; batches of {}\n",
         grouped(size.accounts),
         grouped(size.entities),
         grouped(size.links),
@@ -189,7 +190,7 @@ fn show(
         args.leaves,
         args.batch
     );
-    println!("\nCPU time per event, us");
+    text.push_str("\nCPU time per event, us\n");
     for (name, value) in [
         ("decode", stages.decode),
         ("state and features", stages.state),
@@ -197,15 +198,16 @@ fn show(
         ("encode", stages.encode),
         ("whole line", stages.whole_line),
     ] {
-        println!("  {name:<20} {value:>7.2}");
+        text.push_str(&format!("  {name:<20} {value:>7.2}\n"));
     }
-    println!(
-        "\nmemory: {bytes_per_account:.0} bytes per account ({} in all; {} resident)",
+    text.push_str(&format!(
+        "\nmemory: {bytes_per_account:.0} bytes per account ({} in all; {} resident)\n\
+         {:.2} % of the scored events led to an action\n",
         megabytes(size.bytes),
-        megabytes(resident)
-    );
-    println!("{:.2} % of the scored events led to an action", action_share * 100.0);
-    say("the budget: whole line 8 us (goal 4), 2500 bytes per account (goal 1200)");
+        megabytes(resident),
+        action_share * 100.0
+    ));
+    text
 }
 
 /// Process CPU time, as fine as the system tells.

@@ -204,7 +204,6 @@ fn moment(ms: i64) -> String {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the table is the command's output")]
 fn show(
     truth: &BTreeMap<String, TruthLine>,
     fates: &BTreeMap<String, Fate>,
@@ -232,22 +231,21 @@ fn show(
     let bad: Vec<Row> = bad.into_iter().map(|(_, (row, _))| row).collect();
     let honest: Vec<Row> = honest.into_iter().map(|(_, (row, _))| row).collect();
     if json {
-        println!("{}", serde_json::json!({"bad": bad, "honest": honest}));
-        return Ok(());
+        return super::print(&format!("{}\n", serde_json::json!({"bad": bad, "honest": honest})));
     }
-    println!(
-        "\n{:<20} {:>9} {:>8} {:>8} {:>9}  median events until the first action",
+    let mut text = format!(
+        "\n{:<20} {:>9} {:>8} {:>8} {:>9}  median events until the first action\n",
         "bad actors", "accounts", "caught", "missed", "share"
     );
     let mut total = Row { kind: "all".into(), ..Row::default() };
     for row in &bad {
         total.accounts += row.accounts;
         total.actioned += row.actioned;
-        println!("{}", bad_line(row));
+        text.push_str(&format!("{}\n", bad_line(row)));
     }
-    println!("{}", bad_line(&total));
-    println!(
-        "\n{:<20} {:>9} {:>16} {:>9} {:>16} {:>9} {:>9}",
+    text.push_str(&format!("{}\n", bad_line(&total)));
+    text.push_str(&format!(
+        "\n{:<20} {:>9} {:>16} {:>9} {:>16} {:>9} {:>9}\n",
         "honest crowds",
         "accounts",
         "wrongly actioned",
@@ -255,17 +253,17 @@ fn show(
         "review or harder",
         "share",
         "reversed"
-    );
+    ));
     let mut total = Row { kind: "all".into(), ..Row::default() };
     for row in &honest {
         total.accounts += row.accounts;
         total.actioned += row.actioned;
         total.hard += row.hard;
         total.reversed += row.reversed;
-        println!("{}", honest_line(row));
+        text.push_str(&format!("{}\n", honest_line(row)));
     }
-    println!("{}", honest_line(&total));
-    Ok(())
+    text.push_str(&format!("{}\n", honest_line(&total)));
+    super::print(&text)
 }
 
 fn percent(part: u64, of: u64) -> String {

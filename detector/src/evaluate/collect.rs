@@ -170,13 +170,17 @@ pub fn newest_ms(
     let decoder = engine.decoder();
     let mut newest_ms = engine.watermark_ms();
     let mut lines = Lines::open(events)?;
-    while let Some(batch) = lines.next_batch(4096)? {
-        for &(start, end, _) in &batch.lines {
-            let read = decoder.event(&batch.bytes[start..end], || "line".into());
-            let Ok(event) = read else { continue };
-            let exists = until_ms.is_none_or(|until| event.ts_ms <= until);
-            if exists && engine.accepts(event.ts_ms, newest_ms) {
-                newest_ms = newest_ms.max(event.ts_ms);
+    while let Some(batch) = lines.next_batch(pipeline::BATCH_LINES)? {
+        let read = batch.lines.iter().filter_map(|&(start, end, _)| {
+            Some(decoder.event(&batch.bytes[start..end], || "line".into()).ok()?.ts_ms)
+        });
+        let moments: Vec<i64> =
+            read.filter(|ts_ms| until_ms.is_none_or(|until| *ts_ms <= until)).collect();
+        // Nothing was taken yet: the first ones say when the stream begins.
+        let from = if newest_ms < 0 { engine.opening(&moments) } else { 0 };
+        for &ts_ms in &moments[from..] {
+            if engine.accepts(ts_ms, newest_ms) {
+                newest_ms = newest_ms.max(ts_ms);
             }
         }
     }

@@ -5,6 +5,7 @@ use crate::sink::files::Dead;
 use engine::effects::SourceRef;
 use engine::wire::Decoder;
 use features::event::Label;
+use sha2::{Digest, Sha256};
 use std::path::Path;
 
 /// All labels of a file, ordered by `ts`; labels of one `ts` keep the file's order. Held as bytes and
@@ -16,6 +17,8 @@ pub struct LabelFile {
     order: Vec<(i64, usize, u32)>,
     next: usize,
     rejects: Vec<Dead>,
+    /// Over the labels taken so far.
+    taken: Sha256,
 }
 
 impl LabelFile {
@@ -99,8 +102,10 @@ impl LabelFile {
             return None;
         }
         self.next += 1;
+        let message = &self.bytes[start..start + len as usize];
+        self.taken.update(message);
         // It was decoded once already.
-        decoder.label(&self.bytes[start..start + len as usize]).ok()
+        decoder.label(message).ok()
     }
 
     /// How many labels were taken.
@@ -108,8 +113,19 @@ impl LabelFile {
         self.next as u64
     }
 
-    /// Goes to a position reached before.
-    pub fn seek(&mut self, position: u64) {
-        self.next = (position as usize).min(self.order.len());
+    /// SHA-256 over the labels taken, in their order.
+    pub fn taken_sha256(&self) -> [u8; 32] {
+        self.taken.clone().finalize().into()
+    }
+
+    /// Goes to a position reached before; false when other labels stood before it then.
+    pub fn seek(&mut self, position: u64, sha256: [u8; 32]) -> bool {
+        let Some(before) = self.order.get(..position as usize) else { return false };
+        self.taken = Sha256::new();
+        for (_, start, len) in before {
+            self.taken.update(&self.bytes[*start..*start + *len as usize]);
+        }
+        self.next = before.len();
+        position == 0 || self.taken_sha256() == sha256
     }
 }

@@ -53,6 +53,8 @@ pub struct Position {
     pub place: Place,
     /// Labels taken.
     pub labels: u64,
+    /// SHA-256 over them, in their order.
+    pub labels_sha256: [u8; 32],
     /// Lengths of the outputs: actions, scores, dead letters.
     pub outputs: [u64; 3],
     /// Rejects so far.
@@ -68,8 +70,10 @@ pub struct Position {
 /// What must stay the same for the outputs of a resumed run to be of one piece, apart from input and configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begun {
-    /// The labels, by their first bytes.
-    pub labels: Option<Identity>,
+    /// Whether there are labels.
+    pub labels: bool,
+    /// Names the `privacy.key`.
+    pub privacy: Option<String>,
     /// Nothing later exists.
     pub until_ms: Option<i64>,
     /// Labels feed features and the graph.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// A `ts` that jumps further ahead than this is taken for an error, not for a moment: ten years.
 const JUMP_MS_MAX: i64 = 3650 * D as i64;
-/// Until so many events were seen, a jump may be the real clock after a few events without one.
+/// Until so many events were seen, a jump ahead or back is taken for the real clock, after events without one.
 const JUMP_EVENTS_MIN: u64 = 16;
 
 /// Collects moments in the order of the stream.
@@ -52,7 +52,7 @@ pub struct ClockReport {
     pub late_max_ms: u64,
     /// The longest step ahead of everything before.
     pub jump_max_ms: u64,
-    /// Events set aside because they jumped more than ten years ahead.
+    /// Events set aside because they were more than ten years away from the others.
     pub jumps_refused: u64,
     /// Events come at equal steps: the clock numbers them more than it times them.
     pub metronome: bool,
@@ -70,8 +70,12 @@ impl Clock {
             self.last_ms = ts_ms;
             self.previous_ms = ts_ms;
         }
-        let ahead_ms = ts_ms - self.last_ms;
-        if ahead_ms > JUMP_MS_MAX && self.events >= JUMP_EVENTS_MIN {
+        let mut ahead_ms = ts_ms - self.last_ms;
+        if ahead_ms.abs() > JUMP_MS_MAX && self.events < JUMP_EVENTS_MIN {
+            let jumps_refused = self.jumps_refused + self.events;
+            *self = Self { jumps_refused, first_ms: ts_ms, last_ms: ts_ms, ..Self::default() };
+            ahead_ms = 0;
+        } else if ahead_ms > JUMP_MS_MAX {
             self.jumps_refused += 1;
             return false;
         }
@@ -182,7 +186,9 @@ mod tests {
         let year_2200 = clock((0..50).chain([7_258_118_400_000]).chain(50..60));
         assert_eq!((year_2200.jumps_refused, year_2200.last_ms), (1, 59));
         let starts_at_zero = clock([0, 1_600_000_000_000, 1_600_000_000_500]);
-        assert_eq!(starts_at_zero.jumps_refused, 0);
+        assert_eq!((starts_at_zero.jumps_refused, starts_at_zero.jump_max_ms), (1, 500));
+        let starts_in_2200 = clock([7_258_118_400_000].into_iter().chain(0..60));
+        assert_eq!((starts_in_2200.jumps_refused, starts_in_2200.late_max_ms), (1, 0));
     }
 
     #[test]

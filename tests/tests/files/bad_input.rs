@@ -173,6 +173,41 @@ fn every_bad_line_becomes_a_dead_letter_and_every_line_is_accounted_for() {
 }
 
 #[test]
+fn a_wrong_moment_in_front_does_not_make_all_that_follows_wrong() {
+    let t = 1_767_225_600_000;
+    let good: Vec<Vec<u8>> = (0..40)
+        .map(|n| {
+            event(t + n * 60_000, &format!(r#","event_id":"e{n}","attributes":{{"amount":{n}}}"#))
+        })
+        .collect();
+    let s = Scratch::new();
+    s.write("conf.toml", CONFIG);
+    s.write("in", good.join(&b'\n'));
+    s.run(&format!("{RUN} --input in")).good();
+    let wanted = s.read("s");
+    assert_eq!(s.lines("s").len(), good.len());
+    for wrong in [
+        r#"{"ts":"2200-01-01T00:00:00Z","type":"login","account":"u1"}"#,
+        r#"{"ts":0,"type":"login","account":"u1"}"#,
+    ] {
+        s.write("wrong", [&[wrong.as_bytes().to_vec()], good.as_slice()].concat().join(&b'\n'));
+        let outcome = s.run("run --config conf.toml --output a --scores-out s2 --dead-letters d2 --json --input wrong");
+        assert_eq!(outcome.good().summary()["rejects"], 1, "{wrong}");
+        let dead = s.lines("d2");
+        assert_eq!(
+            (&dead[0]["line"], &dead[0]["code"]),
+            (&Value::from(1), &Value::from("ts_jump"))
+        );
+        assert_eq!(dead[0]["original"], wrong);
+        assert!(
+            s.read("s2") == wanted,
+            "{wrong}: the other scores are those of a stream without it"
+        );
+        std::fs::remove_file(s.path("d2")).expect("there is a file");
+    }
+}
+
+#[test]
 fn bad_labels_become_dead_letters_too() {
     let s = Scratch::new();
     s.write("conf.toml", CONFIG);

@@ -68,9 +68,44 @@ fn another_file_of_labels_is_refused() {
     refused(
         &s,
         &RUN.replace("--labels labels", "--labels labels2"),
-        &["labels2", "is not the file", "hint: "],
+        &["labels", "not the first ones of the file", "hint: "],
     );
     refused(&s, &RUN.replace("--labels labels", ""), &["labels", "hint: "]);
+    // A label that stands at the end of the file but became known early would shift all others.
+    let early = br#"{"account":"a1","label":1,"ts":1}"#;
+    s.write("labels3", [stream().labels.as_slice(), early].concat());
+    refused(
+        &s,
+        &RUN.replace("--labels labels", "--labels labels3"),
+        &["labels", "not the first ones of the file", "hint: "],
+    );
+    // One that became known after all others is what is expected of a file that grows.
+    let late = br#"{"account":"a1","label":1,"ts":9000000000000}"#;
+    s.write("labels4", [stream().labels.as_slice(), late].concat());
+    s.run(&RUN.replace("--labels labels", "--labels labels4")).good();
+}
+
+#[test]
+fn another_privacy_key_is_refused() {
+    let s = Scratch::new();
+    stream().put(&s);
+    std::fs::create_dir_all(s.path("secret")).expect("a folder can be made");
+    let with_key = |key: &str| {
+        let config = &stream().config;
+        assert_eq!(config.matches("\n[privacy]\n").count(), 1);
+        let text = config.replace("\n[privacy]\n", &format!("\n[privacy]\nkey = \"{key}\"\n"));
+        s.write("secret/detector.toml", text);
+    };
+    let run = RUN.replace("--config conf", "--config secret");
+    with_key("a secret of some length");
+    s.run(&run).good();
+    let before = (s.read("a"), s.read("s"));
+    with_key("another secret of some length");
+    s.run(&run).bad(1, &["privacy.key", "hint: "]);
+    assert!(before == (s.read("a"), s.read("s")), "a refusal changed the outputs");
+    with_key("a secret of some length");
+    s.run(&run).good();
+    assert!(before == (s.read("a"), s.read("s")));
 }
 
 #[test]

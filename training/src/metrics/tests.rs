@@ -60,6 +60,7 @@ proptest! {
         prop_assert_eq!(here.true_positives + here.false_negatives, ranking.positives());
         prop_assert_eq!(here.false_positives + here.true_negatives, ranking.negatives());
         let best = scores.iter().map(|&t| ranking.confusion(t).f1).fold(f64::NAN, f64::max);
+        let best = if ranking.positives() == 0 { f64::NAN } else { best };
         prop_assert!(close(ranking.best_f1().map_or(f64::NAN, |b| b.f1), best));
         let negatives = ranking.negatives() as f64;
         let recall = scores.iter().map(|&t| counts(&scores, &labels, t)).filter(|c| c.1 <= fpr * negatives + 1e-9).map(|c| c.0).fold(0.0, f64::max);
@@ -129,6 +130,7 @@ fn absent_classes_and_nan_scores_are_defined() {
     assert!(ranking.auc().is_nan() && close(ranking.average_precision(), 1.0));
     assert!(Ranking::new(&[], &[]).average_precision().is_nan());
     assert!(Ranking::new(&[], &[]).best_f1().is_none());
+    assert!(Ranking::new(&[0.3, 0.4], &[false, false]).best_f1().is_none());
     let ranking = Ranking::new(&[f64::NAN, 0.1], &[true, false]);
     assert!(close(ranking.auc(), 0.0));
     // Both zeroes are one score.
