@@ -150,14 +150,19 @@ mod tests {
     use std::collections::BTreeSet;
 
     proptest! {
-        /// Against sets: within five times the published error, and exact for one key.
+        /// One key is counted exactly, and no set is thought of another order of size. How near
+        /// estimates are is measured below, on fixed sets: chance sets now and then lie far out.
         #[test]
         fn counts_like_a_set(keys in proptest::collection::vec(any::<u16>(), 0..600)) {
             let mut sketch = Sketch::default();
-            keys.iter().for_each(|k| insert(&mut sketch, u64::from(*k)));
-            let exact = keys.iter().collect::<BTreeSet<_>>().len() as f32;
-            let found = estimate(&sketch);
-            prop_assert!((found - exact).abs() <= 0.9 * exact + 0.1, "{found} {exact}");
+            let mut seen = BTreeSet::new();
+            for key in keys {
+                insert(&mut sketch, u64::from(key));
+                seen.insert(key);
+                let (found, exact) = (estimate(&sketch), seen.len() as f32);
+                prop_assert!(found <= 5.0 * exact && found >= exact / 5.0, "{found} {exact}");
+                prop_assert!(exact > 1.0 || (found - 1.0).abs() < 0.1);
+            }
         }
 
         #[test]

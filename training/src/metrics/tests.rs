@@ -71,7 +71,7 @@ proptest! {
     #[test]
     fn precision_at_k_is_the_mean_over_the_orders_of_ties((scores, labels) in pairs(), k in 1usize..60) {
         let ranking = Ranking::new(&scores, &labels);
-        prop_assume!(k <= scores.len());
+        let k = 1 + (k - 1) % scores.len();
         let mut sorted = scores.clone();
         sorted.sort_by(|a, b| b.total_cmp(a));
         let edge = sorted[k - 1];
