@@ -38,7 +38,7 @@ enum Format {
 
 pub fn run(args: Args) -> Result<(), Failure> {
     let (mut engine, _) = engine(&args.engine)?;
-    if !args.state.is_dir() {
+    if !Embedded::exists(&args.state) {
         return Err(Failure::failed(format!(
             "{} is not a state folder\nhint: `detector replay --state-out DIR` or `detector run --state DIR` makes one",
             args.state.display()

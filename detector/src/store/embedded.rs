@@ -4,6 +4,7 @@
 use engine::Engine;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use serde::{Deserialize, Serialize};
+use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use crate::source::files::{Identity, Place};
@@ -15,14 +16,20 @@ const FORMAT: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The store itself failed.
-    #[error(
-        "the state in {path}: {why}\nhint: is the folder writable, is another detector using it, is the disk full?"
-    )]
+    #[error("the state in {path}: {why}\nhint: is the folder writable, is the disk full?")]
     Failed {
         /// The folder.
         path: String,
         /// What it says.
         why: String,
+    },
+    /// Another process has it.
+    #[error(
+        "the state in {path} is in use by another detector\nhint: wait for it to end, or give this one another --state folder"
+    )]
+    Busy {
+        /// The folder.
+        path: String,
     },
     /// It belongs to something else.
     #[error(
@@ -84,11 +91,14 @@ pub struct Begun {
     pub outputs: [bool; 3],
 }
 
-/// A store in a folder.
+/// A store in a folder: `db` is the database, `lock` is held by the process that uses it, and `new` is a
+/// database that is not whole yet.
 pub struct Embedded {
     path: String,
-    db: Database,
+    // Declared before the lock: the database is closed before another process may open it.
     records: Keyspace,
+    db: Database,
+    _lock: File,
 }
 
 const POSITION: &[u8] = b"position";
@@ -96,15 +106,45 @@ const POSITION: &[u8] = b"position";
 impl Embedded {
     /// Opens the store in a folder, making it if need be.
     ///
+    /// A process killed while the database is being made leaves files that the database itself refuses to
+    /// open again, so it is made beside its place and renamed into it once it is whole.
+    ///
     /// # Errors
-    /// When the folder cannot be used.
+    /// When the folder cannot be used, or another process uses it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let shown = path.display().to_string();
-        let failed =
-            |e: fjall::Error| StoreError::Failed { path: shown.clone(), why: e.to_string() };
-        let db = Database::builder(path).manual_journal_persist(true).open().map_err(failed)?;
-        let records = db.keyspace("records", KeyspaceCreateOptions::default).map_err(failed)?;
-        Ok(Self { path: shown.clone(), db, records })
+        let failed = |why: String| StoreError::Failed { path: shown.clone(), why };
+        let io = |e: std::io::Error| failed(e.to_string());
+        std::fs::create_dir_all(path).map_err(io)?;
+        let lock = File::create(path.join("lock")).map_err(io)?;
+        lock.try_lock().map_err(|e| match e {
+            TryLockError::WouldBlock => StoreError::Busy { path: shown.clone() },
+            TryLockError::Error(e) => io(e),
+        })?;
+        let place = path.join("db");
+        if !place.try_exists().map_err(io)? {
+            let unfinished = path.join("new");
+            if unfinished.try_exists().map_err(io)? {
+                std::fs::remove_dir_all(&unfinished).map_err(io)?;
+            }
+            drop(Self::database(&unfinished).map_err(|e| failed(e.to_string()))?);
+            std::fs::rename(&unfinished, &place).map_err(io)?;
+            File::open(path).and_then(|folder| folder.sync_all()).map_err(io)?;
+        }
+        let (db, records) = Self::database(&place).map_err(|e| failed(e.to_string()))?;
+        Ok(Self { path: shown.clone(), records, db, _lock: lock })
+    }
+
+    /// Whether a folder holds a store.
+    #[must_use]
+    pub fn exists(path: &Path) -> bool {
+        path.join("db").is_dir()
+    }
+
+    fn database(path: &Path) -> fjall::Result<(Database, Keyspace)> {
+        let db = Database::builder(path).manual_journal_persist(true).open()?;
+        let records = db.keyspace("records", KeyspaceCreateOptions::default)?;
+        Ok((db, records))
     }
 
     fn failed(&self, why: impl ToString) -> StoreError {
@@ -182,5 +222,33 @@ impl Embedded {
         batch.insert(&self.records, POSITION, bytes);
         batch.commit().map_err(|e| self.failed(e))?;
         Ok(records)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_half_made_is_made_anew() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let half = folder.path().join("new");
+        std::fs::create_dir(&half).expect("a folder can be made");
+        std::fs::write(half.join("0.jnl"), b"").expect("a file can be written");
+        assert!(!Embedded::exists(folder.path()));
+        let store = Embedded::open(folder.path()).expect("opens");
+        assert_eq!(store.position().expect("readable"), None);
+        drop(store);
+        assert!(Embedded::exists(folder.path()) && !half.exists());
+        Embedded::open(folder.path()).expect("opens again");
+    }
+
+    #[test]
+    fn one_process_at_a_time() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let first = Embedded::open(folder.path()).expect("opens");
+        assert!(matches!(Embedded::open(folder.path()), Err(StoreError::Busy { .. })));
+        drop(first);
+        Embedded::open(folder.path()).expect("the first one is gone");
     }
 }

@@ -116,3 +116,37 @@ fn a_killed_run_over_zstd_goes_on_without_a_trace() {
 fn a_killed_run_goes_on_in_the_middle_of_a_tie_group() {
     survives(&stream().coarse(), "--strict-ties", 4);
 }
+
+#[test]
+fn a_run_killed_while_it_makes_its_state_can_be_started_again() {
+    let s = Scratch::new();
+    stream().put(&s);
+    s.write("input", &stream().coarse());
+    let mut chance = Chance(5);
+    let args = |n: usize| format!("run --config conf --input input --output a{n} --state state{n}");
+    for n in 0..40 {
+        let line = args(n);
+        let parts: Vec<&str> = line.split_whitespace().collect();
+        let mut child = s.command(&parts).stdout(Stdio::null()).spawn().expect("the binary starts");
+        // The folder is there: from here on the database is being made.
+        while !s.path(&format!("state{n}")).exists() {
+            assert_eq!(child.try_wait().expect("the child is ours"), None, "ended before the kill");
+        }
+        std::thread::sleep(Duration::from_micros(chance.below(8000)));
+        child.kill().expect("the child is ours");
+        child.wait().expect("the child is ours");
+    }
+    for n in 0..40 {
+        let explain = s.run(&format!("explain --config conf --state state{n} --account nobody"));
+        assert!(
+            explain.stderr.contains("not a state folder")
+                || explain.stderr.contains("no checkpoint yet")
+                || explain.stderr.contains("not known in this state"),
+            "{}",
+            explain.stderr
+        );
+        if n % 10 == 0 {
+            s.run(&args(n)).good();
+        }
+    }
+}
