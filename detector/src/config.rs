@@ -1,6 +1,9 @@
 //! Reading `detector.toml`: file, `${ENV}`, `DETECTOR__SECTION__KEY` overrides; all errors at once.
 
+use crate::kafka::config::KafkaSection;
+use crate::store::redis::RedisSection;
 use engine::config::Config;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +22,10 @@ pub struct ConfigError {
 pub struct Loaded {
     /// The values.
     pub config: Config,
+    /// `[kafka]`, if it is there.
+    pub kafka: Option<KafkaSection>,
+    /// `[redis]`, if it is there.
+    pub redis: Option<RedisSection>,
     /// The file read.
     pub file: PathBuf,
     /// Folder of the file.
@@ -53,9 +60,9 @@ pub fn load_with(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, 
     let text = std::fs::read_to_string(&file).map_err(|e| {
         fail(vec![format!("cannot read it: {e}\nhint: `detector init --events F --out DIR` writes one that fits a stream")])
     })?;
-    let config = parse(&text, env).map_err(fail)?;
+    let (config, kafka, redis) = parse_all(&text, env).map_err(fail)?;
     let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
-    Ok(Loaded { config, file, folder })
+    Ok(Loaded { config, kafka, redis, file, folder })
 }
 
 /// Turns the text into values, and checks that all of it is understood.
@@ -63,6 +70,13 @@ pub fn load_with(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, 
 /// # Errors
 /// Everything that is wrong: unset variables, unknown keys, values of the wrong type.
 pub fn parse(text: &str, env: &BTreeMap<String, String>) -> Result<Config, Vec<String>> {
+    parse_all(text, env).map(|(config, ..)| config)
+}
+
+/// The engine's part, and the sections of the edges, which the engine knows nothing of.
+type Parsed = (Config, Option<KafkaSection>, Option<RedisSection>);
+
+fn parse_all(text: &str, env: &BTreeMap<String, String>) -> Result<Parsed, Vec<String>> {
     let mut problems = Vec::new();
     let text = substitute(text, env, &mut problems);
     let mut table: toml::Table = match text.parse() {
@@ -88,6 +102,8 @@ pub fn parse(text: &str, env: &BTreeMap<String, String>) -> Result<Config, Vec<S
             }
         }
     }
+    let kafka = edge(&mut table, "kafka", &mut problems);
+    let redis = edge(&mut table, "redis", &mut problems);
     // Section by section, so that one wrong section does not hide the next.
     let mut good = toml::Table::new();
     for (section, value) in table {
@@ -107,7 +123,18 @@ pub fn parse(text: &str, env: &BTreeMap<String, String>) -> Result<Config, Vec<S
             return Err(problems);
         }
     };
-    if problems.is_empty() { Ok(config) } else { Err(problems) }
+    if problems.is_empty() { Ok((config, kafka, redis)) } else { Err(problems) }
+}
+
+/// Takes a section out before the engine's part is read.
+fn edge<T: DeserializeOwned>(table: &mut toml::Table, name: &str, problems: &mut Vec<String>) -> Option<T> {
+    match table.remove(name)?.try_into() {
+        Ok(section) => Some(section),
+        Err(e) => {
+            problems.push(describe(name, &e.to_string()));
+            None
+        }
+    }
 }
 
 fn describe(section: &str, error: &str) -> String {
@@ -167,7 +194,11 @@ fn put(table: &mut toml::Table, path: &[String], text: &str) -> Result<(), Strin
     set(&mut with_text, path, as_text)?;
     let fits = |table: &toml::Table| {
         let section = path.first().and_then(|s| Some((s.clone(), table.get(s)?.clone())));
-        toml::Table::from_iter(section).try_into::<Config>().is_ok()
+        match path.first().map(String::as_str) {
+            Some("kafka") => section.is_some_and(|s| s.1.try_into::<KafkaSection>().is_ok()),
+            Some("redis") => section.is_some_and(|s| s.1.try_into::<RedisSection>().is_ok()),
+            _ => toml::Table::from_iter(section).try_into::<Config>().is_ok(),
+        }
     };
     if let Some(value) = as_toml {
         let mut with_toml = table.clone();

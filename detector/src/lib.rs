@@ -3,10 +3,12 @@
 pub mod command;
 pub mod config;
 pub mod evaluate;
+pub mod kafka;
 pub mod parquet;
 pub mod pipeline;
 pub mod rows;
 pub mod schemas;
+pub mod service;
 pub mod shipped;
 pub mod simulate;
 pub mod sink;

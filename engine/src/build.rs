@@ -282,6 +282,11 @@ impl Engine {
         self.wanted = wanted;
     }
 
+    /// What the caller wanted to see.
+    pub fn wanted(&self) -> Wanted {
+        self.wanted
+    }
+
     /// Names of the feature vector's columns, in order.
     pub fn columns(&self) -> &[String] {
         &self.columns
@@ -290,6 +295,11 @@ impl Engine {
     /// What decides.
     pub fn versions(&self) -> &Versions {
         &self.versions
+    }
+
+    /// What decides, to be kept.
+    pub fn versions_shared(&self) -> Arc<Versions> {
+        self.versions.clone()
     }
 
     /// What was counted.

@@ -32,7 +32,7 @@ pub struct Config {
     pub privacy: PrivacySection,
     /// From scores to actions.
     pub policy: PolicyConfig,
-    /// The embedded store.
+    /// How the state is kept.
     pub state: StateSection,
     /// Attributes of events, by name.
     pub attributes: BTreeMap<String, AttributeConfig>,
@@ -194,17 +194,19 @@ impl std::fmt::Debug for PrivacySection {
     }
 }
 
-/// The embedded store.
+/// How the state is kept.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct StateSection {
     /// Events between two checkpoints of a file run.
     pub checkpoint_events: u64,
+    /// Time between two checkpoints of the service; longer when they are much work for Redis.
+    pub checkpoint_every: String,
 }
 
 impl Default for StateSection {
     fn default() -> Self {
-        Self { checkpoint_events: 200_000 }
+        Self { checkpoint_events: 200_000, checkpoint_every: "5s".into() }
     }
 }
 

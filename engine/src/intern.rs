@@ -43,6 +43,8 @@ pub struct Interner {
     texts: Vec<CompactString>,
     live: Vec<bool>,
     free: BinaryHeap<Reverse<u32>>,
+    /// What was forgotten, if somebody wants to know.
+    gone: Option<Vec<(u64, CompactString)>>,
 }
 
 impl Interner {
@@ -128,8 +130,21 @@ impl Interner {
             entry.remove();
         }
         self.live[slot] = false;
-        self.texts[slot] = CompactString::default();
+        let text = std::mem::take(&mut self.texts[slot]);
+        if let Some(gone) = &mut self.gone {
+            gone.push((hash, text));
+        }
         self.free.push(Reverse(id));
+    }
+
+    /// Remembers what is forgotten from now on, until [`Self::take_gone`].
+    pub fn keep_gone(&mut self) {
+        self.gone.get_or_insert_default();
+    }
+
+    /// Hash and key of what was forgotten since the last call; it may be known again by now.
+    pub fn take_gone(&mut self) -> Vec<(u64, CompactString)> {
+        self.gone.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Whether an id stands for a key now.

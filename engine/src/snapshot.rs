@@ -24,7 +24,7 @@ pub struct LoadError {
     why: String,
 }
 
-fn damaged(what: &'static str, why: impl ToString) -> LoadError {
+pub(crate) fn damaged(what: &'static str, why: impl ToString) -> LoadError {
     LoadError { what, why: why.to_string() }
 }
 
@@ -45,14 +45,14 @@ struct Globals {
     held: Vec<HeldV1>,
 }
 
-fn key(tag: u8, kind: u8, id: u64) -> Vec<u8> {
+pub(crate) fn key(tag: u8, kind: u8, id: u64) -> Vec<u8> {
     let mut key = Vec::with_capacity(10);
     key.extend([tag, kind]);
     key.extend(id.to_be_bytes());
     key
 }
 
-fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend((bytes.len() as u32).to_le_bytes());
     out.extend(bytes);
 }
@@ -63,11 +63,11 @@ fn take<'a>(rest: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {
     Some(head)
 }
 
-fn take_array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+pub(crate) fn take_array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     take(rest, N)?.try_into().ok()
 }
 
-fn get<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(crate) fn get<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let n = u32::from_le_bytes(take_array(rest)?) as usize;
     take(rest, n)
 }
@@ -85,17 +85,9 @@ impl Engine {
             save(key(b'a', 0, id.into()), live.then(|| self.account_record(id)));
         }
         for kind in 0..self.kinds.len() {
-            let Some(entities) = self.kinds[kind].as_mut() else { continue };
-            for id in entities.dirty.take() {
-                let live = entities.keys.is_live(id);
-                let record = live.then(|| {
-                    let mut out = Vec::with_capacity(64 + entities.profiles.get(id).len());
-                    out.extend(entities.keys.hash_of(id).to_le_bytes());
-                    put(&mut out, entities.keys.text(id).as_bytes());
-                    put(&mut out, entities.profiles.get(id));
-                    out
-                });
-                save(key(b'e', kind as u8, id.into()), record);
+            let dirty = self.kinds[kind].as_mut().map(|k| k.dirty.take()).unwrap_or_default();
+            for id in dirty {
+                save(key(b'e', kind as u8, id.into()), self.entity_record(kind, id));
             }
         }
         for node in graph_entities {
@@ -110,6 +102,11 @@ impl Engine {
         for (chunk, bytes) in self.recent.take_dirty() {
             save(key(b'r', 0, chunk), bytes);
         }
+        save(key(b'g', 0, 0), Some(self.globals_record()));
+    }
+
+    /// What belongs to no record of its own.
+    pub(crate) fn globals_record(&self) -> Vec<u8> {
         let mut graph = Vec::new();
         self.graph.save_globals(&mut graph);
         let globals = Globals {
@@ -131,10 +128,20 @@ impl Engine {
             held: self.held.iter().map(HeldV1::new).collect(),
         };
         // Serialising to memory does not fail.
-        save(key(b'g', 0, 0), Some(serde_json::to_vec(&globals).unwrap_or_default()));
+        serde_json::to_vec(&globals).unwrap_or_default()
     }
 
-    fn account_record(&self, id: u32) -> Vec<u8> {
+    /// A thing's key and profile; `None` when its id is free.
+    pub(crate) fn entity_record(&self, kind: usize, id: u32) -> Option<Vec<u8>> {
+        let entities = self.kinds[kind].as_ref().filter(|k| k.keys.is_live(id))?;
+        let mut out = Vec::with_capacity(64 + entities.profiles.get(id).len());
+        out.extend(entities.keys.hash_of(id).to_le_bytes());
+        put(&mut out, entities.keys.text(id).as_bytes());
+        put(&mut out, entities.profiles.get(id));
+        Some(out)
+    }
+
+    pub(crate) fn account_record(&self, id: u32) -> Vec<u8> {
         let accounts = &self.accounts;
         let mut out = Vec::with_capacity(256 + accounts.acting.get(id).len());
         out.extend(accounts.keys.hash_of(id).to_le_bytes());
@@ -158,7 +165,7 @@ impl Engine {
 
 /// Takes saved records, in any order.
 pub struct Loading<'a> {
-    engine: &'a mut Engine,
+    pub(crate) engine: &'a mut Engine,
     chunks: Vec<(u64, Vec<u8>)>,
     globals: Option<Globals>,
 }

@@ -59,6 +59,12 @@ pub struct Failure {
     misused: bool,
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl Failure {
     /// It failed while working.
     pub fn failed(text: impl ToString) -> Self {

@@ -1,9 +1,11 @@
-//! `detector run`: the stream through the line.
+//! `detector run`: the stream through the line; from files, or as the service.
 
 use super::Failure;
 use super::progress::{Progress, cpu_time, grouped, megabytes, memory_peak_bytes};
 use super::setup::{EngineArgs, engine, moment};
+use crate::config;
 use crate::pipeline::{self, Places, Plan};
+use crate::service::{self, Settings, Stop};
 use crate::sink::files::OutputPaths;
 use crate::source::files::Lines;
 use crate::source::labels::LabelFile;
@@ -12,42 +14,45 @@ use engine::{Engine, Wanted};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Run a stream of events through the line: actions out, state kept.
+/// Run a stream of events through the line: actions out, state kept. With --input over files; without it as the service:
+/// from Kafka to Kafka, with the state in Redis ([kafka] and [redis] of the configuration).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
+  detector run --config detector.toml                                           (the service, until SIGTERM)
   detector run --config conf/ --input events.ndjson.gz --labels labels.ndjson --output actions.ndjson
   cat events.ndjson | detector run --config conf/ --input - --output -
   detector run --config conf/ --input events.ndjson --output actions.ndjson --state state/   (goes on where it was stopped)")]
 pub struct Args {
     #[command(flatten)]
     engine: EngineArgs,
-    /// Events, one JSON object a line, plain, gzip or zstd; `-` reads standard input.
+    /// Events, one JSON object a line, plain, gzip or zstd; `-` reads standard input. Without it the service runs.
     #[arg(long)]
-    input: PathBuf,
+    input: Option<PathBuf>,
     /// Labels, in the same form.
-    #[arg(long)]
+    #[arg(long, requires = "input")]
     labels: Option<PathBuf>,
     /// Where actions go; `-` is standard output.
-    #[arg(long)]
+    #[arg(long, requires = "input")]
     output: Option<PathBuf>,
     /// Where messages go that cannot be read, each with its reason.
-    #[arg(long)]
+    #[arg(long, requires = "input")]
     dead_letters: Option<PathBuf>,
     /// A line with the score of every event, in input order.
-    #[arg(long)]
+    #[arg(long, requires = "input")]
     scores_out: Option<PathBuf>,
     /// Folder of the embedded state: a run that was stopped goes on from its last checkpoint.
-    #[arg(long)]
+    #[arg(long, requires = "input")]
     state: Option<PathBuf>,
     /// Nothing after this moment exists.
-    #[arg(long, value_parser = moment)]
+    #[arg(long, value_parser = moment, requires = "input")]
     until: Option<i64>,
     /// Print the summary as JSON.
-    #[arg(long)]
+    #[arg(long, requires = "input")]
     json: bool,
 }
 
 pub fn run(args: Args) -> Result<(), Failure> {
+    let Some(input) = args.input.clone() else { return serve(&args.engine) };
     let (mut engine, _) = engine(&args.engine)?;
     engine.want(Wanted { scores: args.scores_out.is_some(), ..Wanted::default() });
     let outputs = OutputPaths {
@@ -56,13 +61,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
         dead_letters: args.dead_letters,
     };
     let read: Vec<&Path> =
-        std::iter::once(&args.input).chain(&args.labels).map(PathBuf::as_path).collect();
+        std::iter::once(&input).chain(&args.labels).map(PathBuf::as_path).collect();
     outputs.check(&read).map_err(Failure::failed)?;
     let store = args.state.as_deref().map(Embedded::open).transpose()?;
-    let (input, position) = match &store {
+    let (lines, position) = match &store {
         Some(store) => {
             let places = Places {
-                input: &args.input,
+                input: &input,
                 labels: args.labels.as_deref(),
                 outputs: &outputs,
                 until_ms: args.until,
@@ -71,21 +76,21 @@ pub fn run(args: Args) -> Result<(), Failure> {
             let (lines, position) = pipeline::resume(&mut engine, store, &places)?;
             (lines, Some(position))
         }
-        None => (Lines::open(&args.input)?, None),
+        None => (Lines::open(&input)?, None),
     };
     let labels = match &args.labels {
         Some(path) => LabelFile::load(path, &engine.decoder(), args.until)?,
         None => LabelFile::default(),
     };
     let resumed_at = position.as_ref().map_or(0, |p| p.place.line);
-    let progress = Progress::bytes("run", input.length());
+    let progress = Progress::bytes("run", lines.length());
     let checkpoint_events = engine.config().state.checkpoint_events;
     let before = engine.counts();
     let cpu = cpu_time().unwrap_or_default();
     let summary = pipeline::run(
         &mut engine,
         Plan {
-            input,
+            input: lines,
             labels,
             outputs,
             store: store.as_ref().zip(position),
@@ -104,6 +109,16 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let cpu = cpu_time().unwrap_or_default().saturating_sub(cpu);
     report(&engine, before.events, &summary, took, cpu, args.json);
     Ok(())
+}
+
+/// The service, until it is asked to stop.
+fn serve(args: &EngineArgs) -> Result<(), Failure> {
+    let loaded = config::load(&args.config)?;
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    let settings = Settings::new(loaded, args.model.clone(), args.strict_ties)?;
+    let stop = Stop::default();
+    stop.on_signals()?;
+    service::run(&settings, &stop)
 }
 
 #[expect(

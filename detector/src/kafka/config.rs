@@ -1,0 +1,207 @@
+//! `[kafka]`: where events come from and actions go.
+
+use features::duration::parse_ms;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Connection, topics and delivery.
+#[derive(Clone, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct KafkaSection {
+    /// Brokers to begin with, `host:port`, comma-separated.
+    pub bootstrap: String,
+    /// The consumer group: the store of how far outputs have gone. All instances of one detector share it, and its name is the
+    /// transactional id.
+    pub group: String,
+    /// Topics of events.
+    pub events: Vec<String>,
+    /// Topics of labels; partitioned by account as the events are.
+    pub labels: Vec<String>,
+    /// Topic of actions.
+    pub actions: String,
+    /// Topic of the score of every event; absent: none are written.
+    pub scores: Option<String>,
+    /// Topic of messages that could not be read.
+    pub dead_letters: String,
+    /// Topic of the order in which messages were taken, with one partition. A restarted or a standby instance takes them in the
+    /// same order and so comes to the same state, byte for byte.
+    pub journal: String,
+    /// Whether an action may be published a second time after a crash.
+    pub delivery: Delivery,
+    /// Outputs are gathered for so long before they are committed.
+    pub commit_interval: String,
+    /// An event's `ts` may be ahead of the moment at which Kafka took it by so much; beyond, it counts as of then.
+    pub clock_ahead_max: String,
+    /// Whether new partitions exist is asked this often.
+    pub partitions_every: String,
+    /// librdkafka's properties for all clients: security, timeouts, compression.
+    pub properties: BTreeMap<String, String>,
+    /// Properties for consumers only; stronger than `properties`.
+    pub consumer: BTreeMap<String, String>,
+    /// Properties for the producer only; stronger than `properties`.
+    pub producer: BTreeMap<String, String>,
+}
+
+/// What a subscriber of the actions may count on.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// Outputs and positions are one transaction: a subscriber that reads committed messages sees each action once.
+    #[default]
+    ExactlyOnce,
+    /// Outputs first, positions after the acknowledgement: sooner there, and after a crash perhaps a second time under the same
+    /// `action_id`.
+    AtLeastOnce,
+}
+
+impl Default for KafkaSection {
+    fn default() -> Self {
+        Self {
+            bootstrap: "127.0.0.1:9092".into(),
+            group: "detector".into(),
+            events: vec!["events".into()],
+            labels: vec!["labels".into()],
+            actions: "actions".into(),
+            scores: None,
+            dead_letters: "dead-letters".into(),
+            journal: "journal".into(),
+            delivery: Delivery::ExactlyOnce,
+            commit_interval: "20ms".into(),
+            clock_ahead_max: "5m".into(),
+            partitions_every: "30s".into(),
+            properties: BTreeMap::new(),
+            consumer: BTreeMap::new(),
+            producer: BTreeMap::new(),
+        }
+    }
+}
+
+/// Values of properties may be passwords.
+impl std::fmt::Debug for KafkaSection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = |p: &BTreeMap<String, String>| p.keys().cloned().collect::<Vec<_>>();
+        f.debug_struct("KafkaSection")
+            .field("bootstrap", &self.bootstrap)
+            .field("group", &self.group)
+            .field("events", &self.events)
+            .field("labels", &self.labels)
+            .field("actions", &self.actions)
+            .field("scores", &self.scores)
+            .field("dead_letters", &self.dead_letters)
+            .field("journal", &self.journal)
+            .field("delivery", &self.delivery)
+            .field("commit_interval", &self.commit_interval)
+            .field("properties", &names(&self.properties))
+            .field("consumer", &names(&self.consumer))
+            .field("producer", &names(&self.producer))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Durations of the section, read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// `commit_interval`.
+    pub commit_interval_ms: i64,
+    /// `clock_ahead_max`.
+    pub clock_ahead_max_ms: i64,
+    /// `partitions_every`.
+    pub partitions_every_ms: i64,
+}
+
+/// Properties that the protocol rests on: nobody may set them otherwise.
+const OURS: [&str; 10] = [
+    "bootstrap.servers",
+    "group.id",
+    "transactional.id",
+    "enable.idempotence",
+    "isolation.level",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "auto.offset.reset",
+    "enable.partition.eof",
+    "acks",
+];
+
+impl KafkaSection {
+    /// Checks the section.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once.
+    pub fn check(&self) -> Result<Times, Vec<String>> {
+        let mut problems = Vec::new();
+        let mut say = |text: String| problems.push(format!("[kafka]: {text}"));
+        for (name, value) in [
+            ("bootstrap", &self.bootstrap),
+            ("group", &self.group),
+            ("actions", &self.actions),
+            ("dead_letters", &self.dead_letters),
+            ("journal", &self.journal),
+        ] {
+            if value.trim().is_empty() {
+                say(format!("{name} is empty\n  hint: give it a value, or leave it out for the default"));
+            }
+        }
+        if self.events.is_empty() {
+            say("events names no topic\n  hint: events = [\"events\"]".into());
+        }
+        let mut topics: Vec<&String> = self.events.iter().chain(&self.labels).collect();
+        topics.extend([&self.actions, &self.dead_letters, &self.journal]);
+        topics.extend(&self.scores);
+        for (at, topic) in topics.iter().enumerate() {
+            if topics[..at].contains(topic) {
+                say(format!("topic `{topic}` stands for two things\n  hint: each stream has a topic of its own"));
+            }
+        }
+        let properties = [("properties", &self.properties), ("consumer", &self.consumer), ("producer", &self.producer)];
+        for (table, properties) in properties {
+            for name in properties.keys().filter(|name| OURS.contains(&name.as_str())) {
+                say(format!("{table}.\"{name}\" is set by the detector itself\n  hint: leave it out"));
+            }
+        }
+        let mut times = [0; 3];
+        for (time, (name, text)) in times.iter_mut().zip([
+            ("commit_interval", &self.commit_interval),
+            ("clock_ahead_max", &self.clock_ahead_max),
+            ("partitions_every", &self.partitions_every),
+        ]) {
+            match parse_ms(text) {
+                Ok(ms) => *time = ms,
+                Err(e) => say(format!("{name}: {e}")),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let [commit_interval_ms, clock_ahead_max_ms, partitions_every_ms] = times;
+        Ok(Times { commit_interval_ms, clock_ahead_max_ms, partitions_every_ms })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_good_and_everything_wrong_is_said() {
+        assert!(KafkaSection::default().check().is_ok());
+        let section = KafkaSection {
+            events: vec![],
+            group: " ".into(),
+            actions: "journal".into(),
+            commit_interval: "soon".into(),
+            consumer: BTreeMap::from([("isolation.level".into(), "read_uncommitted".into())]),
+            ..KafkaSection::default()
+        };
+        let problems = section.check().expect_err("five things are wrong");
+        assert_eq!(problems.len(), 5, "{problems:#?}");
+    }
+
+    #[test]
+    fn values_of_properties_are_never_shown() {
+        let properties = BTreeMap::from([("sasl.password".to_owned(), "hunter2".to_owned())]);
+        let section = KafkaSection { properties, ..KafkaSection::default() };
+        let shown = format!("{section:?}");
+        assert!(shown.contains("sasl.password") && !shown.contains("hunter2"), "{shown}");
+    }
+}

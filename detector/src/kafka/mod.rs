@@ -1,0 +1,8 @@
+//! Kafka: events and labels in, actions, scores and dead letters out, and the order in which they were taken.
+
+pub mod client;
+pub mod config;
+pub mod journal;
+pub mod publish;
+pub mod source;
+pub mod topics;

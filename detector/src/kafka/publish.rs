@@ -1,0 +1,416 @@
+//! Outputs into Kafka, behind the engine, by a thread of their own: actions, scores, dead letters, the journal, and how far all of
+//! it goes, in one transaction per commit interval.
+
+use super::client::{self, Trouble};
+use super::config::{Delivery, KafkaSection};
+use super::journal::{Entry, Offsets, Run, Tp};
+use super::source::{DeadMessage, list};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use engine::Finisher;
+use engine::effects::Effects;
+use engine::wire::write_score;
+use rdkafka::client::ClientContext;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::{ClientConfig, Message};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Batches that may wait to be published; beyond that the engine waits.
+const BATCHES_MAX: usize = 64;
+/// Longest wait for the brokers; a transaction of unknown outcome is one that was not committed in this time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A batch's outputs.
+#[derive(Debug)]
+pub struct Outputs {
+    /// What the engine asked for.
+    pub effects: Effects,
+    /// What could not be read.
+    pub dead: Vec<DeadMessage>,
+    /// The order in which its messages were taken.
+    pub runs: Vec<Run>,
+}
+
+/// What is durable once a cut was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Next offset of the journal.
+    pub journal: i64,
+    /// Next offset of the actions, by partition.
+    pub actions: BTreeMap<i32, i64>,
+}
+
+enum Message1 {
+    Publish(Box<Outputs>),
+    /// Commit what was handed over so far, and say where outputs stand.
+    Cut(Sender<Committed>),
+}
+
+/// The running publisher.
+pub struct Publisher {
+    to: Option<Sender<Message1>>,
+    spare: Receiver<Effects>,
+    failed: Receiver<Trouble>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Notes where messages came to lie.
+#[derive(Default)]
+struct Deliveries {
+    next: Mutex<BTreeMap<(String, i32), i64>>,
+    failed: Mutex<Option<KafkaError>>,
+}
+
+/// Shared with the client.
+pub struct Context(Arc<Deliveries>);
+
+impl ClientContext for Context {}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        match result {
+            Ok(message) => {
+                if let Ok(mut next) = self.0.next.lock() {
+                    let next = next.entry((message.topic().to_owned(), message.partition())).or_insert(0);
+                    *next = (*next).max(message.offset() + 1);
+                }
+            }
+            Err((error, _)) => {
+                if let Ok(mut failed) = self.0.failed.lock() {
+                    failed.get_or_insert(error.clone());
+                }
+            }
+        }
+    }
+}
+
+/// A producer that has ended its predecessor's last transaction; not publishing yet.
+pub struct Prepared {
+    producer: BaseProducer<Context>,
+    deliveries: Arc<Deliveries>,
+    group: BaseConsumer,
+    section: KafkaSection,
+}
+
+impl Prepared {
+    /// Connects, and with transactions waits for the predecessor's last one to be decided or ends it.
+    ///
+    /// # Errors
+    /// When the brokers refuse, or cannot be reached for a minute.
+    pub fn new(section: &KafkaSection) -> Result<Self, Trouble> {
+        let deliveries = Arc::new(Deliveries::default());
+        let config: ClientConfig = client::producer(section);
+        let producer = BaseProducer::from_config_and_context(&config, Context(deliveries.clone()))
+            .map_err(|e| Trouble::Fatal(format!("the producer's settings: {e}")))?;
+        if section.delivery == Delivery::ExactlyOnce {
+            producer.init_transactions(PATIENCE).map_err(|e| Trouble::of("cannot begin to publish", &e))?;
+        }
+        let group = client::consumer(section)
+            .create()
+            .map_err(|e| Trouble::Fatal(format!("the consumer's settings: {e}")))?;
+        Ok(Self { producer, deliveries, group, section: section.clone() })
+    }
+
+    /// Begins to publish. `committed` is where outputs stand; `live` goes to the journal first, and `start` is committed with it.
+    ///
+    /// # Errors
+    /// When no thread can be made.
+    pub fn start(
+        self,
+        finisher: Arc<Finisher>,
+        epoch: u64,
+        start: Offsets,
+        committed: &Committed,
+        commit_interval: Duration,
+    ) -> Result<Publisher, Trouble> {
+        if let Ok(mut next) = self.deliveries.next.lock() {
+            next.insert((self.section.journal.clone(), 0), committed.journal);
+            next.extend(committed.actions.iter().map(|(p, o)| ((self.section.actions.clone(), *p), *o)));
+        }
+        let (to, queue) = bounded(BATCHES_MAX);
+        let (give_back, spare) = bounded(BATCHES_MAX);
+        let (fail, failed) = bounded(1);
+        let at = start.iter().map(|(tp, o)| (tp.topic.clone(), tp.partition, *o)).collect();
+        let mut work = Work {
+            prepared: self,
+            finisher,
+            pending: start,
+            buffer: Vec::new(),
+            give_back,
+            commit_interval,
+            first: Some(Entry::Live { epoch, at }),
+        };
+        let body = move || {
+            if let Err(trouble) = work.run(&queue) {
+                let _ = fail.send(trouble);
+            }
+        };
+        let thread = std::thread::Builder::new().name("publisher".into()).spawn(body);
+        let thread = thread.map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
+        Ok(Publisher { to: Some(to), spare, failed, thread: Some(thread) })
+    }
+}
+
+impl Publisher {
+    /// An empty set of effects, with memory used before if possible.
+    pub fn effects(&self) -> Effects {
+        self.spare.try_recv().unwrap_or_default()
+    }
+
+    /// Hands a batch over; waits while the publisher is too far behind.
+    ///
+    /// # Errors
+    /// What stopped the publisher.
+    pub fn publish(&self, outputs: Outputs) -> Result<(), Trouble> {
+        self.send(Message1::Publish(Box::new(outputs)))
+    }
+
+    /// Asks for a commit of all that was handed over; the answer comes when it is done. A closed channel is a failed publisher.
+    ///
+    /// # Errors
+    /// What stopped the publisher.
+    pub fn cut(&self) -> Result<Receiver<Committed>, Trouble> {
+        let (reply, answer) = bounded(1);
+        self.send(Message1::Cut(reply))?;
+        Ok(answer)
+    }
+
+    fn send(&self, message: Message1) -> Result<(), Trouble> {
+        let sent = self.to.as_ref().is_some_and(|to| to.send(message).is_ok());
+        if sent { Ok(()) } else { Err(self.trouble()) }
+    }
+
+    /// What stopped it.
+    pub fn trouble(&self) -> Trouble {
+        let ended = || Trouble::StartOver("the publisher ended".into());
+        self.failed.recv_timeout(Duration::from_secs(1)).unwrap_or_else(|_| ended())
+    }
+
+    /// What stopped it, if something has.
+    pub fn has_failed(&self) -> Option<Trouble> {
+        self.failed.try_recv().ok()
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.to = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Work {
+    prepared: Prepared,
+    finisher: Arc<Finisher>,
+    /// Next offsets to commit: those that moved since the last commit.
+    pending: Offsets,
+    buffer: Vec<u8>,
+    give_back: Sender<Effects>,
+    commit_interval: Duration,
+    first: Option<Entry>,
+}
+
+impl Work {
+    fn run(&mut self, queue: &Receiver<Message1>) -> Result<(), Trouble> {
+        // The first transaction says where this instance begins, even if no message ever comes.
+        self.begin()?;
+        if let Some(live) = self.first.take() {
+            self.journal(&live)?;
+        }
+        self.commit()?;
+        while let Ok(first) = queue.recv() {
+            let mut message = match first {
+                Message1::Cut(reply) => {
+                    let _ = reply.send(self.committed());
+                    continue;
+                }
+                publish => Some(publish),
+            };
+            self.begin()?;
+            let until = Instant::now() + self.commit_interval;
+            let mut cut = None;
+            loop {
+                match message.take() {
+                    Some(Message1::Publish(outputs)) => self.produce(*outputs)?,
+                    Some(Message1::Cut(reply)) => {
+                        cut = Some(reply);
+                        break;
+                    }
+                    None => break,
+                }
+                match queue.recv_deadline(until) {
+                    Ok(next) => message = Some(next),
+                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+                }
+            }
+            self.commit()?;
+            if let Some(reply) = cut {
+                let _ = reply.send(self.committed());
+            }
+        }
+        Ok(())
+    }
+
+    fn transactional(&self) -> bool {
+        self.prepared.section.delivery == Delivery::ExactlyOnce
+    }
+
+    fn begin(&self) -> Result<(), Trouble> {
+        if self.transactional() {
+            let begun = self.prepared.producer.begin_transaction();
+            begun.map_err(|e| Trouble::of("cannot begin a transaction", &e))?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), Trouble> {
+        let Prepared { producer, group, deliveries, .. } = &self.prepared;
+        let trouble = |what: &'static str| move |e: KafkaError| Trouble::of(what, &e);
+        let offsets = list(&self.pending).map_err(trouble("cannot name offsets"))?;
+        if self.transactional() {
+            if !self.pending.is_empty() {
+                let group = group.group_metadata();
+                let group = group.ok_or_else(|| Trouble::Fatal("no consumer group is configured".into()))?;
+                let sent = producer.send_offsets_to_transaction(&offsets, &group, PATIENCE);
+                sent.map_err(trouble("cannot put offsets into the transaction"))?;
+            }
+            producer.commit_transaction(PATIENCE).map_err(trouble("cannot commit"))?;
+        } else {
+            producer.flush(PATIENCE).map_err(trouble("cannot publish"))?;
+        }
+        if let Some(error) = deliveries.failed.lock().ok().and_then(|mut failed| failed.take()) {
+            return Err(Trouble::of("a message was not delivered", &error));
+        }
+        if !self.transactional() && !self.pending.is_empty() {
+            group.commit(&offsets, CommitMode::Sync).map_err(trouble("cannot commit offsets"))?;
+        }
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Where outputs stand; right after a commit.
+    fn committed(&self) -> Committed {
+        let mut committed = Committed::default();
+        if let Ok(next) = self.prepared.deliveries.next.lock() {
+            for ((topic, partition), offset) in next.iter() {
+                if *topic == self.prepared.section.journal {
+                    committed.journal = *offset;
+                } else if *topic == self.prepared.section.actions {
+                    committed.actions.insert(*partition, *offset);
+                }
+            }
+        }
+        committed
+    }
+
+    fn produce(&mut self, outputs: Outputs) -> Result<(), Trouble> {
+        let Outputs { mut effects, dead, runs } = outputs;
+        for draft in effects.actions.drain(..) {
+            let action = self.finisher.finish(draft);
+            self.buffer.clear();
+            action.write(&mut self.buffer);
+            let headers = cloud_event(&action.action_id, "detector.action.v1", action.at);
+            let topic = &self.prepared.section.actions;
+            send(&self.prepared.producer, topic, action.account.as_bytes(), line(&self.buffer), Some(headers))?;
+        }
+        if let Some(topic) = &self.prepared.section.scores {
+            for s in &effects.scores {
+                self.buffer.clear();
+                write_score(&mut self.buffer, &s.event_id, &s.account, s.ts_ms, s.score);
+                send(&self.prepared.producer, topic, s.account.as_bytes(), line(&self.buffer), None)?;
+            }
+        }
+        for letter in &dead {
+            let topic = &self.prepared.section.dead_letters;
+            let key = letter.key.as_deref().unwrap_or_default();
+            send(&self.prepared.producer, topic, key, &letter.original, Some(reasons(letter)))?;
+        }
+        for run in &runs {
+            self.pending.insert(run.tp(), run.to + 1);
+        }
+        self.journal(&Entry::Took(runs))?;
+        effects.clear();
+        let _ = self.give_back.try_send(effects);
+        Ok(())
+    }
+
+    fn journal(&self, entry: &Entry) -> Result<(), Trouble> {
+        let bytes = serde_json::to_vec(entry).map_err(|e| Trouble::Fatal(e.to_string()))?;
+        let record = BaseRecord::<[u8], [u8]>::to(&self.prepared.section.journal).partition(0).payload(&bytes);
+        send_record(&self.prepared.producer, record)
+    }
+}
+
+fn line(bytes: &[u8]) -> &[u8] {
+    bytes.strip_suffix(b"\n").unwrap_or(bytes)
+}
+
+fn send(
+    producer: &BaseProducer<Context>,
+    topic: &str,
+    key: &[u8],
+    payload: &[u8],
+    headers: Option<OwnedHeaders>,
+) -> Result<(), Trouble> {
+    let mut record = BaseRecord::<[u8], [u8]>::to(topic).payload(payload);
+    if !key.is_empty() {
+        record = record.key(key);
+    }
+    if let Some(headers) = headers {
+        record = record.headers(headers);
+    }
+    send_record(producer, record)
+}
+
+/// Sends, making room in the client's queue when it is full.
+fn send_record(
+    producer: &BaseProducer<Context>,
+    mut record: BaseRecord<'_, [u8], [u8]>,
+) -> Result<(), Trouble> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if Instant::now() < until => {
+                record = back;
+                producer.poll(Duration::from_millis(5));
+            }
+            Err((error, _)) => return Err(Trouble::of("cannot publish", &error)),
+        }
+    }
+}
+
+fn cloud_event(id: &str, kind: &str, at_ms: i64) -> OwnedHeaders {
+    let time = jiff::Timestamp::from_millisecond(at_ms).map(|t| t.to_string()).unwrap_or_default();
+    [("ce_specversion", "1.0"), ("ce_id", id), ("ce_type", kind), ("ce_source", "detector"), ("ce_time", &time), ("content-type", "application/json")]
+        .into_iter()
+        .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
+}
+
+fn reasons(letter: &DeadMessage) -> OwnedHeaders {
+    let Tp { topic, partition } = &letter.tp;
+    let truncated = (letter.original.len() as u64) < letter.size;
+    let hex: String = letter.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    [
+        ("reason", letter.reject.code.as_str().to_owned()),
+        ("detail", letter.reject.detail.clone()),
+        ("topic", topic.clone()),
+        ("partition", partition.to_string()),
+        ("offset", letter.offset.to_string()),
+        ("truncated", truncated.to_string()),
+        ("size", letter.size.to_string()),
+        ("sha256", hex),
+    ]
+    .iter()
+    .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
+}

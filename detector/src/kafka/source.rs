@@ -1,0 +1,312 @@
+//! Messages out of Kafka, decoded, in batches, by a thread of their own.
+
+use super::client::Trouble;
+use super::journal::{self, Offsets, Run, Tp};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use engine::Input;
+use engine::effects::SourceRef;
+use engine::limits::DEAD_LETTER_BYTES_MAX;
+use engine::wire::{Decoder, Reject};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Timestamp};
+use rdkafka::{Message, Offset, TopicPartitionList};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Messages decoded and stepped together.
+pub const BATCH_MESSAGES: usize = 512;
+/// Decoded batches that may wait for the engine; beyond that the consumer is not polled, and its own queue fills to its bound.
+const BATCHES_MAX: usize = 16;
+/// A batch that has begun is not held back for longer.
+const BATCH_WAIT: Duration = Duration::from_millis(2);
+
+/// A message that could not be read.
+#[derive(Debug)]
+pub struct DeadMessage {
+    /// Why.
+    pub reject: Reject,
+    /// Where it stood.
+    pub tp: Tp,
+    /// Where it stood.
+    pub offset: i64,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its bytes, or their start.
+    pub original: Vec<u8>,
+    /// Its full length.
+    pub size: u64,
+    /// SHA-256 of all its bytes.
+    pub sha256: [u8; 32],
+}
+
+/// Original bytes of a message that was decoded, for rejects of the engine.
+#[derive(Debug)]
+pub struct Original {
+    /// Number of the topic among [`Source::topics`].
+    pub topic: usize,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    key: Option<Vec<u8>>,
+    payload: Vec<u8>,
+}
+
+impl Original {
+    /// The dead letter that it becomes.
+    pub fn dead(self, topics: &[String], reject: Reject) -> DeadMessage {
+        let tp = Tp { topic: topics.get(self.topic).cloned().unwrap_or_default(), partition: self.partition };
+        dead(reject, tp, self.offset, self.key.as_deref(), &self.payload)
+    }
+}
+
+fn dead(reject: Reject, tp: Tp, offset: i64, key: Option<&[u8]>, payload: &[u8]) -> DeadMessage {
+    DeadMessage {
+        reject,
+        tp,
+        offset,
+        key: key.map(<[u8]>::to_vec),
+        original: payload[..payload.len().min(DEAD_LETTER_BYTES_MAX)].to_vec(),
+        size: payload.len() as u64,
+        sha256: Sha256::digest(payload).into(),
+    }
+}
+
+/// What is stepped together.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// For the engine, in the order taken.
+    pub inputs: Vec<Input>,
+    /// What was not read.
+    pub dead: Vec<DeadMessage>,
+    /// Messages with no bytes, which mean nothing here, and what else was passed over.
+    pub skipped: u64,
+    /// The order taken.
+    pub runs: Vec<Run>,
+    /// Bytes of the events among `inputs`, in their order.
+    pub originals: Vec<Original>,
+    /// When the first message of it was handed out by the client.
+    pub begun: Option<Instant>,
+    /// The newest moment at which Kafka took one of them, epoch milliseconds.
+    pub produced_ms: i64,
+}
+
+/// Turns messages into inputs.
+pub struct Reader {
+    decoder: Arc<Decoder>,
+    /// Topics; the first `events` of them carry events, the others labels.
+    pub topics: Vec<String>,
+    events: usize,
+    clock_ahead_max_ms: i64,
+}
+
+impl Reader {
+    /// A reader of these topics.
+    pub fn new(decoder: Arc<Decoder>, events: &[String], labels: &[String], clock_ahead_max_ms: i64) -> Self {
+        let topics = events.iter().chain(labels).cloned().collect();
+        Self { decoder, topics, events: events.len(), clock_ahead_max_ms }
+    }
+
+    /// Adds a message to a batch.
+    pub fn read(&self, message: &BorrowedMessage<'_>, batch: &mut Batch) {
+        let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
+        journal::push(&mut batch.runs, topic, partition, offset);
+        batch.begun.get_or_insert_with(Instant::now);
+        let Some(payload) = message.payload() else {
+            batch.skipped += 1;
+            return;
+        };
+        let number = self.topics.iter().position(|t| t == topic).unwrap_or(usize::MAX);
+        let taken_ms = match message.timestamp() {
+            Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) if ms >= 0 => Some(ms),
+            _ => None,
+        };
+        batch.produced_ms = batch.produced_ms.max(taken_ms.unwrap_or(0));
+        let latest_ms = taken_ms.map_or(i64::MAX, |ms| ms.saturating_add(self.clock_ahead_max_ms));
+        let reject = if number < self.events {
+            let id = || compact_str::format_compact!("{topic}-{partition}-{offset}");
+            match self.decoder.event(payload, id) {
+                Ok(mut event) => {
+                    event.ts_ms = event.ts_ms.min(latest_ms);
+                    batch.inputs.push(Input::Event(event, SourceRef { partition, offset }));
+                    batch.originals.push(Original {
+                        topic: number,
+                        partition,
+                        offset,
+                        key: message.key().map(<[u8]>::to_vec),
+                        payload: payload.to_vec(),
+                    });
+                    return;
+                }
+                Err(reject) => reject,
+            }
+        } else {
+            match self.decoder.label(payload) {
+                Ok(mut label) => {
+                    label.ts_ms = label.ts_ms.min(latest_ms);
+                    batch.inputs.push(Input::Label(label));
+                    return;
+                }
+                Err(reject) => reject,
+            }
+        };
+        let tp = Tp { topic: topic.into(), partition };
+        batch.dead.push(dead(reject, tp, offset, message.key(), payload));
+    }
+}
+
+/// A list for the client.
+pub fn list(offsets: &Offsets) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for (tp, offset) in offsets {
+        list.add_partition_offset(&tp.topic, tp.partition, Offset::Offset(*offset))?;
+    }
+    Ok(list)
+}
+
+/// Something the source wants to be known.
+#[derive(Debug)]
+pub enum FromSource {
+    /// Messages.
+    Batch(Batch),
+    /// A partition that can not be read on; the others go on.
+    Lost {
+        /// Which.
+        tp: Tp,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// It ended.
+    Failed(Trouble),
+}
+
+/// The running source.
+pub struct Source {
+    /// What it says.
+    pub out: Receiver<FromSource>,
+    /// Partitions to take up from now on, with the offset of their first message.
+    pub add: Sender<Offsets>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Source {
+    /// Starts to read at these positions.
+    ///
+    /// # Errors
+    /// When the client refuses the assignment or no thread can be made.
+    pub fn start(consumer: BaseConsumer, reader: Reader, at: &Offsets) -> Result<Self, Trouble> {
+        let assigned = list(at).and_then(|list| consumer.assign(&list));
+        assigned.map_err(|e| Trouble::of("cannot take the partitions", &e))?;
+        let (send, out) = bounded(BATCHES_MAX);
+        let (add, added) = bounded(4);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, mut at) = (stop.clone(), at.clone());
+        let body = move || poll(&consumer, &reader, &mut at, &send, &added, &stopped);
+        let thread = std::thread::Builder::new().name("source".into()).spawn(body);
+        let thread = thread.map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
+        Ok(Self { out, add, stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let (_, closed) = bounded(0);
+        self.out = closed;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn poll(
+    consumer: &BaseConsumer,
+    reader: &Reader,
+    at: &mut Offsets,
+    send: &Sender<FromSource>,
+    added: &Receiver<Offsets>,
+    stop: &AtomicBool,
+) {
+    let mut batch = Batch::default();
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Ok(more) = added.try_recv() {
+            at.extend(more);
+            let assigned = list(at).and_then(|list| consumer.assign(&list));
+            if let Err(e) = assigned {
+                let _ = send.send(FromSource::Failed(Trouble::of("cannot take a new partition", &e)));
+                return;
+            }
+        }
+        let wait = match batch.begun {
+            None => Duration::from_millis(50),
+            Some(begun) => BATCH_WAIT.saturating_sub(begun.elapsed()),
+        };
+        match consumer.poll(wait) {
+            Some(Ok(message)) => {
+                let tp = Tp { topic: message.topic().into(), partition: message.partition() };
+                match at.get_mut(&tp) {
+                    // Left over from before a new assignment.
+                    Some(next) if message.offset() < *next => {}
+                    Some(next) => {
+                        *next = message.offset() + 1;
+                        reader.read(&message, &mut batch);
+                    }
+                    None => {}
+                }
+            }
+            Some(Err(error)) => {
+                if let Some(said) = failure(&error, at) {
+                    let ends = matches!(said, FromSource::Failed(_));
+                    if send.send(said).is_err() || ends {
+                        return;
+                    }
+                }
+            }
+            None => {}
+        }
+        let full = batch.inputs.len() + batch.dead.len() >= BATCH_MESSAGES;
+        let due = batch.begun.is_some_and(|begun| begun.elapsed() >= BATCH_WAIT);
+        if (full || due) && send.send(FromSource::Batch(std::mem::take(&mut batch))).is_err() {
+            return;
+        }
+    }
+}
+
+/// What an error of the client means; `None` when the client goes on by itself.
+fn failure(error: &KafkaError, at: &Offsets) -> Option<FromSource> {
+    match error {
+        KafkaError::PartitionEOF(_) => None,
+        KafkaError::MessageConsumption(
+            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
+        ) => {
+            // The client does not say which partition it was: the caller asks for watermarks.
+            let tp = at.keys().next().cloned()?;
+            let why = "an offset that was reached before does not exist any more: the broker has lost data, or retention has removed it";
+            Some(FromSource::Lost { tp, why: why.into() })
+        }
+        KafkaError::MessageConsumption(code) => match code {
+            RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::Resolve
+            | RDKafkaErrorCode::LeaderNotAvailable
+            | RDKafkaErrorCode::NotLeaderForPartition
+            | RDKafkaErrorCode::CoordinatorLoadInProgress
+            | RDKafkaErrorCode::CoordinatorNotAvailable
+            | RDKafkaErrorCode::NotCoordinator => {
+                tracing::warn!(error = %error, "kafka is not reachable; trying on");
+                None
+            }
+            _ => Some(FromSource::Failed(Trouble::of("cannot read", error))),
+        },
+        other => Some(FromSource::Failed(Trouble::of("cannot read", other))),
+    }
+}

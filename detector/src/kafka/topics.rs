@@ -1,0 +1,193 @@
+//! What is asked of the brokers: which partitions there are, what they hold, how far the group has committed.
+
+use super::client::{self, Trouble};
+use super::config::KafkaSection;
+use super::journal::{Entry, Offsets, Tp};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Message, Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Asks the brokers.
+pub struct Topics {
+    consumer: BaseConsumer,
+    section: KafkaSection,
+}
+
+impl Topics {
+    /// A connection of its own.
+    ///
+    /// # Errors
+    /// When the settings are refused.
+    pub fn new(section: &KafkaSection) -> Result<Self, Trouble> {
+        let consumer = client::consumer(section)
+            .create()
+            .map_err(|e| Trouble::Fatal(format!("the consumer's settings: {e}")))?;
+        Ok(Self { consumer, section: section.clone() })
+    }
+
+    /// How many partitions a topic has.
+    ///
+    /// # Errors
+    /// When it is not there or may not be seen.
+    pub fn partitions(&self, topic: &str) -> Result<i32, Trouble> {
+        let what = format!("topic `{topic}`");
+        let metadata = self.consumer.fetch_metadata(Some(topic), PATIENCE).map_err(|e| Trouble::of(&what, &e))?;
+        let found = metadata.topics().iter().find(|t| t.name() == topic);
+        match found.and_then(|t| t.error()) {
+            Some(error) => {
+                let error = KafkaError::MetadataFetch(error.into());
+                Err(Trouble::of(&what, &error))
+            }
+            None => Ok(found.map_or(0, |t| t.partitions().len() as i32)),
+        }
+    }
+
+    /// Looks at every topic that the configuration names.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn check(&self) -> Result<(), Trouble> {
+        let s = &self.section;
+        let mut problems = Vec::new();
+        let mut counts = Vec::new();
+        let inputs = s.events.iter().chain(&s.labels);
+        let outputs = [&s.actions, &s.dead_letters, &s.journal].into_iter().chain(&s.scores);
+        for (topic, input) in inputs.map(|t| (t, true)).chain(outputs.map(|t| (t, false))) {
+            match self.partitions(topic) {
+                Ok(0) => problems.push(format!("topic `{topic}` does not exist\n  hint: create it first; the detector makes none")),
+                Ok(n) if *topic == s.journal && n != 1 => problems.push(format!(
+                    "topic `{topic}` has {n} partitions; the journal is one order and needs exactly 1\n  hint: create it with one partition"
+                )),
+                Ok(n) if input => counts.push((topic, n)),
+                Ok(_) => {}
+                Err(Trouble::Fatal(e) | Trouble::StartOver(e)) => problems.push(e),
+            }
+        }
+        if let Some((first, n)) = counts.first()
+            && let Some((other, m)) = counts.iter().find(|(_, m)| m != n)
+        {
+            problems.push(format!(
+                "topic `{first}` has {n} partitions and `{other}` has {m}: labels and events of one account must lie in partitions of the same number\n  hint: give all input topics the same number of partitions, keyed by account"
+            ));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(Trouble::Fatal(problems.join("\n  "))) }
+    }
+
+    /// All partitions of the inputs that there are now.
+    ///
+    /// # Errors
+    /// When the brokers do not answer.
+    pub fn inputs(&self) -> Result<Vec<Tp>, Trouble> {
+        let mut all = Vec::new();
+        for topic in self.section.events.iter().chain(&self.section.labels) {
+            let count = self.partitions(topic)?;
+            all.extend((0..count).map(|partition| Tp { topic: topic.clone(), partition }));
+        }
+        Ok(all)
+    }
+
+    /// First offset that a partition still holds, and the one after its last.
+    ///
+    /// # Errors
+    /// When the brokers do not answer.
+    pub fn bounds(&self, tp: &Tp) -> Result<(i64, i64), Trouble> {
+        let found = self.consumer.fetch_watermarks(&tp.topic, tp.partition, PATIENCE);
+        found.map_err(|e| Trouble::of(&format!("offsets of {tp}"), &e))
+    }
+
+    /// How far the group has committed each partition; those without a commit are absent. Waits for open transactions.
+    ///
+    /// # Errors
+    /// When the brokers do not answer.
+    pub fn committed(&self, of: &[Tp]) -> Result<Offsets, Trouble> {
+        let mut list = TopicPartitionList::with_capacity(of.len());
+        of.iter().for_each(|tp| drop(list.add_partition(&tp.topic, tp.partition)));
+        let found = self.consumer.committed_offsets(list, PATIENCE);
+        let found = found.map_err(|e| Trouble::of("cannot read the group's offsets", &e))?;
+        let offset = |offset| if let Offset::Offset(at) = offset { Some(at) } else { None };
+        let elements = found.elements();
+        let known = elements.iter().filter_map(|e| {
+            Some((Tp { topic: e.topic().into(), partition: e.partition() }, offset(e.offset())?))
+        });
+        Ok(known.collect())
+    }
+
+    /// All committed messages of some partitions from given offsets to their ends as of now, in the order of each partition.
+    ///
+    /// # Errors
+    /// When an offset does not exist any more, or the brokers fall silent.
+    pub fn read(&self, from: &Offsets, each: &mut dyn FnMut(&Tp, &[u8])) -> Result<Offsets, Trouble> {
+        let mut open: BTreeMap<Tp, i64> = BTreeMap::new();
+        let mut next = from.clone();
+        for (tp, at) in from {
+            let (low, high) = self.bounds(tp)?;
+            if *at < low || *at > high {
+                return Err(Trouble::Fatal(format!(
+                    "{tp} holds offsets {low} to {high}, and {at} is needed\nhint: its retention is shorter than the time since the last checkpoint, or the broker has lost data; `--rebuild-from earliest` makes the state anew from what is left"
+                )));
+            }
+            if *at < high {
+                open.insert(tp.clone(), high);
+            }
+        }
+        if open.is_empty() {
+            return Ok(next);
+        }
+        let wanted: Offsets = open.keys().filter_map(|tp| Some((tp.clone(), *from.get(tp)?))).collect();
+        let assigned = super::source::list(&wanted).and_then(|list| self.consumer.assign(&list));
+        assigned.map_err(|e| Trouble::of("cannot read back", &e))?;
+        let mut heard = Instant::now();
+        while !open.is_empty() {
+            match self.consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => {
+                    heard = Instant::now();
+                    let tp = Tp { topic: message.topic().into(), partition: message.partition() };
+                    let Some(end) = open.get(&tp) else { continue };
+                    if message.offset() < *end {
+                        each(&tp, message.payload().unwrap_or_default());
+                        next.insert(tp.clone(), message.offset() + 1);
+                    }
+                    if message.offset() + 1 >= *end {
+                        open.remove(&tp);
+                    }
+                }
+                // Behind the last message there may be only marks of transactions.
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    heard = Instant::now();
+                    open.retain(|tp, _| tp.partition != partition);
+                }
+                Some(Err(error)) => return Err(Trouble::of("cannot read back", &error)),
+                None if heard.elapsed() > PATIENCE => {
+                    return Err(Trouble::StartOver("the brokers sent nothing while messages were to be read back".into()));
+                }
+                None => {}
+            }
+        }
+        self.consumer.unassign().map_err(|e| Trouble::of("cannot read back", &e))?;
+        Ok(next)
+    }
+
+    /// The journal's entries from an offset on, and the offset after the last.
+    ///
+    /// # Errors
+    /// As [`Topics::read`], or when an entry is none.
+    pub fn journal(&self, from: i64) -> Result<(Vec<Entry>, i64), Trouble> {
+        let tp = Tp { topic: self.section.journal.clone(), partition: 0 };
+        let (mut entries, mut bad) = (Vec::new(), None);
+        let end = self.read(&[(tp.clone(), from)].into(), &mut |_, bytes| {
+            match serde_json::from_slice(bytes) {
+                Ok(entry) => entries.push(entry),
+                Err(e) => bad = Some(e),
+            }
+        })?;
+        match bad {
+            Some(e) => Err(Trouble::Fatal(format!("topic `{}` holds something that is no journal: {e}", tp.topic))),
+            None => Ok((entries, end.get(&tp).copied().unwrap_or(from))),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Checkpoints and signs of life, by a thread of their own: Redis never keeps an event waiting.
+
+use super::position::position;
+use crate::kafka::journal::Offsets;
+use crate::kafka::publish::Committed;
+use crate::store::redis::{Name, RedisStoreError, Shards, Store};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use engine::Versions;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// One checkpoint to be written.
+pub struct Job {
+    /// Everything that changed since the last one.
+    pub records: Vec<(Name, Option<Vec<u8>>)>,
+    /// How far the inputs were taken.
+    pub at: Offsets,
+    /// Comes when the outputs of everything before are committed.
+    pub outputs: Receiver<Committed>,
+    /// What it was made with.
+    pub versions: Arc<Versions>,
+    /// Names the `privacy.key`.
+    pub privacy: Option<String>,
+}
+
+/// What became of a checkpoint, or of the lease.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is durable as far as Redis can say.
+    Done {
+        /// How long Redis was busy with it.
+        took: Duration,
+        /// Records written.
+        records: u64,
+        /// Bytes of their values.
+        bytes: u64,
+    },
+    /// Redis cannot be used now; it is tried again.
+    Waiting(String),
+    /// The lease is gone or the store is of no use any more.
+    Failed(RedisStoreError),
+}
+
+/// The running thread.
+pub struct Checkpoints {
+    jobs: Option<Sender<Job>>,
+    /// What became of things.
+    pub out: Receiver<Outcome>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpoints {
+    /// Starts with a store that has a base.
+    ///
+    /// # Errors
+    /// When no thread can be made.
+    pub fn start<S: Shards + Send + 'static>(store: Store<S>, lease_ttl: Duration) -> std::io::Result<Self> {
+        let (jobs, queue) = bounded(1);
+        let (send, out) = bounded(64);
+        let mut work = Work { store, lease_ttl, send, beat: None };
+        let thread = std::thread::Builder::new().name("checkpoints".into()).spawn(move || work.run(&queue))?;
+        Ok(Self { jobs: Some(jobs), out, thread: Some(thread) })
+    }
+
+    /// Hands a checkpoint over. Only one at a time is under way.
+    pub fn write(&self, job: Job) {
+        if let Some(jobs) = &self.jobs {
+            let _ = jobs.send(job);
+        }
+    }
+}
+
+impl Drop for Checkpoints {
+    /// Gives up the sign of life; the next one may take over at once.
+    fn drop(&mut self) {
+        self.jobs = None;
+        let (_, closed) = bounded(0);
+        self.out = closed;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Work<S> {
+    store: Store<S>,
+    lease_ttl: Duration,
+    send: Sender<Outcome>,
+    beat: Option<Instant>,
+}
+
+impl<S: Shards> Work<S> {
+    fn run(&mut self, queue: &Receiver<Job>) {
+        loop {
+            if !self.live() {
+                return;
+            }
+            match queue.recv_timeout(self.lease_ttl / 4) {
+                Ok(job) => {
+                    if !self.write(job) {
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let _ = self.store.release();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A sign of life, when one is due. False: the lease is gone.
+    fn live(&mut self) -> bool {
+        if self.beat.is_some_and(|last| last.elapsed() < self.lease_ttl / 4) {
+            return true;
+        }
+        match self.store.heartbeat(self.lease_ttl) {
+            Ok(()) => self.beat = Some(Instant::now()),
+            // Said when a checkpoint needs it; a sign of life is not worth more.
+            Err(error) if error.is_unavailable() => {}
+            Err(error) => {
+                let _ = self.send.send(Outcome::Failed(error));
+                return false;
+            }
+        }
+        true
+    }
+
+    /// False: the lease is gone, or nobody waits any more.
+    fn write(&mut self, job: Job) -> bool {
+        // The publisher says by itself why it did not commit.
+        let Ok(outputs) = job.outputs.recv() else { return false };
+        let position = position(&job.at, &outputs, &job.versions, job.privacy);
+        let count = job.records.len() as u64;
+        let bytes = job.records.iter().filter_map(|(_, v)| v.as_ref().map(Vec::len)).sum::<usize>() as u64;
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let begun = Instant::now();
+            match self.store.checkpoint(&position, job.records.iter().cloned()) {
+                Ok(_) => {
+                    let done = Outcome::Done { took: begun.elapsed(), records: count, bytes };
+                    return self.send.send(done).is_ok();
+                }
+                Err(error) if error.is_lost() || !error.is_unavailable() => {
+                    let _ = self.send.send(Outcome::Failed(error));
+                    return false;
+                }
+                Err(error) => {
+                    if self.send.send(Outcome::Waiting(error.to_string())).is_err() {
+                        return false;
+                    }
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(Duration::from_secs(2));
+                }
+            }
+        }
+    }
+}

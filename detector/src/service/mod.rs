@@ -1,0 +1,169 @@
+//! The service: events from Kafka through the line, actions to Kafka, state in Redis. One instance is live, others stand by.
+//!
+//! ```text
+//! kafka ─> [source: poll, decode] ─> [engine: step] ─> [publisher: reasons, transaction] ─> kafka
+//!                                        │ cut
+//!                                        └─> [checkpoints: write, signs of life] ─> redis
+//! ```
+
+mod checkpoints;
+mod live;
+mod names;
+mod position;
+mod start;
+
+use crate::command::Failure;
+use crate::command::setup::engine_of;
+use crate::config::Loaded;
+use crate::kafka::client::Trouble;
+use crate::kafka::config::{KafkaSection, Times};
+use crate::kafka::source::Reader;
+use crate::kafka::topics::Topics;
+use crate::store::redis::{RedisSection, RedisShards, Shards, Store, random_pause};
+use engine::Engine;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// What the service runs with.
+pub struct Settings {
+    /// The configuration.
+    pub loaded: Loaded,
+    /// A bundle that takes the place of the configured one.
+    pub model: Option<PathBuf>,
+    /// `[kafka]`.
+    pub kafka: KafkaSection,
+    /// `[redis]`.
+    pub redis: RedisSection,
+    times: Times,
+    checkpoint_every: Duration,
+}
+
+impl Settings {
+    /// Checks everything that can be checked without a connection.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn new(loaded: Loaded, model: Option<PathBuf>, strict_ties: bool) -> Result<Self, Failure> {
+        let mut problems = Vec::new();
+        let (kafka, redis) = (loaded.kafka.clone().unwrap_or_default(), loaded.redis.clone().unwrap_or_default());
+        let times = kafka.check().map_err(|found| problems.extend(found));
+        if let Err(found) = redis.validate() {
+            problems.extend(found);
+        }
+        if strict_ties || loaded.config.input.strict_ties {
+            problems.push("strict ties need a stream in the order of time, and partitions are none\n  hint: leave out --strict-ties and input.strict_ties; they are for files".into());
+        }
+        let every = features::duration::parse_ms(&loaded.config.state.checkpoint_every);
+        let every = every.map_err(|e| problems.push(format!("[state] checkpoint_every: {e}")));
+        let (Ok(times), Ok(every_ms)) = (times, every) else {
+            return Err(Failure::failed(format!("{}:\n  {}", loaded.file.display(), problems.join("\n  "))));
+        };
+        if !problems.is_empty() {
+            return Err(Failure::failed(format!("{}:\n  {}", loaded.file.display(), problems.join("\n  "))));
+        }
+        let checkpoint_every = Duration::from_millis(every_ms.max(1) as u64);
+        Ok(Self { loaded, model, kafka, redis, times, checkpoint_every })
+    }
+
+    fn engine(&self) -> Result<Engine, Trouble> {
+        engine_of(&self.loaded, self.model.as_deref(), false, false)
+            .map_err(|e| Trouble::Fatal(e.to_string()))
+    }
+
+    fn reader(&self, engine: &Engine) -> Reader {
+        let KafkaSection { events, labels, .. } = &self.kafka;
+        Reader::new(Arc::new(engine.decoder()), events, labels, self.times.clock_ahead_max_ms)
+    }
+}
+
+/// Whether the service was asked to end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Ends it.
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is to end.
+    pub fn asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// SIGTERM and SIGINT ask; the second one leaves at once.
+    ///
+    /// # Errors
+    /// When signals cannot be caught.
+    pub fn on_signals(&self) -> std::io::Result<()> {
+        for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+            // In this order: the first signal only arms it.
+            signal_hook::flag::register_conditional_shutdown(signal, 130, self.0.clone())?;
+            signal_hook::flag::register(signal, self.0.clone())?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs until it is asked to stop, or something needs a person.
+///
+/// # Errors
+/// What needs a person.
+pub fn run(settings: &Settings, stop: &Stop) -> Result<(), Failure> {
+    let mut problems = Vec::new();
+    if let Err(Trouble::Fatal(e) | Trouble::StartOver(e)) = settings.engine() {
+        problems.push(e);
+    }
+    if let Err(Trouble::Fatal(e) | Trouble::StartOver(e)) = Topics::new(&settings.kafka).and_then(|topics| topics.check()) {
+        problems.push(e);
+    }
+    if let Err(e) = RedisShards::open(&settings.redis) {
+        problems.push(e.to_string());
+    }
+    if !problems.is_empty() {
+        return Err(Failure::failed(problems.join("\n  ")));
+    }
+    let mut attempt = 0;
+    while !stop.asked() {
+        let begun = Instant::now();
+        match instance(settings, stop) {
+            Ok(()) => return Ok(()),
+            Err(Trouble::Fatal(e)) => return Err(Failure::failed(e)),
+            Err(Trouble::StartOver(e)) => {
+                tracing::warn!("{e}");
+                attempt = if begun.elapsed() > Duration::from_secs(60) { 0 } else { attempt + 1 };
+                std::thread::sleep(random_pause(attempt));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// From standing by to the end of one life.
+fn instance(settings: &Settings, stop: &Stop) -> Result<(), Trouble> {
+    let shards = RedisShards::open(&settings.redis)?;
+    let mut store = Store::new(shards, settings.redis.limits());
+    if !wait_for_lease(&mut store, stop)? {
+        return Ok(());
+    }
+    let ready = start::start(settings, store, stop)?;
+    live::run(settings, ready, stop)
+}
+
+/// Waits while another instance gives signs of life. False: asked to stop meanwhile.
+fn wait_for_lease<S: Shards>(store: &mut Store<S>, stop: &Stop) -> Result<bool, Trouble> {
+    let mut said = false;
+    while store.is_owner_alive()? {
+        if stop.asked() {
+            return Ok(false);
+        }
+        if !said {
+            said = true;
+            tracing::info!("another instance is live: standing by");
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(!stop.asked())
+}

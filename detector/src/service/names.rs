@@ -1,0 +1,21 @@
+//! Names of records: the engine's and the store's are the same thing in two places that do not know each other.
+
+use crate::store::redis;
+
+/// For the engine.
+pub fn of_engine(name: &redis::Name) -> engine::Name {
+    match &name.domain {
+        redis::Domain::Profile { kind } => {
+            engine::Name::Profile { kind: kind.as_str().into(), key: name.key.as_str().into() }
+        }
+        redis::Domain::Global => engine::Name::Global(name.key.as_str().into()),
+    }
+}
+
+/// For the store.
+pub fn of_store(name: &engine::Name) -> redis::Name {
+    match name {
+        engine::Name::Profile { kind, key } => redis::Name::profile(kind, key),
+        engine::Name::Global(key) => redis::Name::global(key),
+    }
+}

@@ -1,0 +1,167 @@
+//! The state as values under names that others can read: one per account, one per thing, a few global ones. What
+//! [`Engine::save_changes`] keeps under ids stands here under the key that the id means, with everything of it in one value.
+//!
+//! Value of a profile, little-endian: form (1 byte, 1), tag (1 byte, `a` or `e`), id (u32), then parts, each with its length
+//! (u32) before it: the record, the policy's record (accounts only), and the line of the link graph that others link to.
+
+use crate::snapshot::{LoadError, Loading, damaged, get, key, put, take_array};
+use crate::step::Engine;
+use compact_str::{CompactString, format_compact};
+use std::collections::BTreeSet;
+
+/// Version of the values' form.
+const FORM: u8 = 1;
+/// The kind under which accounts are kept.
+pub const ACCOUNT_KIND: &str = "account";
+const GLOBALS: &str = "globals";
+const RECENT: &str = "recent-";
+
+/// What a value is kept under.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Name {
+    /// An account ([`ACCOUNT_KIND`]) or a thing of a kind, by its key.
+    Profile {
+        /// Name of the kind.
+        kind: CompactString,
+        /// The key; an HMAC where `privacy.key` is set and the kind is no account.
+        key: CompactString,
+    },
+    /// What belongs to no key.
+    Global(CompactString),
+}
+
+impl Engine {
+    /// From now on the keys of what is forgotten are remembered until the next [`Engine::save_named`], which must be called from
+    /// time to time. Without it nothing is kept.
+    pub fn name_forgotten(&mut self) {
+        self.accounts.keys.keep_gone();
+        self.kinds.iter_mut().flatten().for_each(|kind| kind.keys.keep_gone());
+    }
+
+    /// As [`Engine::save_changes`], under names. Call it between steps, and [`Engine::name_forgotten`] before the first step.
+    /// O(what changed).
+    pub fn save_named(&mut self, save: &mut dyn FnMut(Name, Option<Vec<u8>>)) {
+        let mut accounts: BTreeSet<u32> = BTreeSet::new();
+        let mut entities: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); self.kinds.len()];
+        let (graph_accounts, graph_entities) = self.graph.take_dirty();
+        accounts.extend(graph_accounts);
+        accounts.extend(self.accounts.dirty.take());
+        for node in graph_entities {
+            match self.nodes.kind_of(node) {
+                Some(kind) => entities[kind].insert(node.index()),
+                None => accounts.insert(node.index()),
+            };
+        }
+        for hash in std::mem::take(&mut self.deciding.dirty) {
+            accounts.extend(self.accounts.keys.find(hash));
+        }
+        let account = CompactString::const_new(ACCOUNT_KIND);
+        for (hash, key) in self.accounts.keys.take_gone() {
+            if self.accounts.keys.find(hash).is_none() {
+                save(Name::Profile { kind: account.clone(), key }, None);
+            }
+        }
+        for id in accounts {
+            if self.accounts.keys.is_live(id) {
+                let key = self.accounts.keys.text(id).into();
+                save(Name::Profile { kind: account.clone(), key }, Some(self.named_account(id)));
+            }
+        }
+        for (number, ids) in entities.iter_mut().enumerate() {
+            let name: CompactString = self.schema.kinds()[number].name.as_str().into();
+            let Some(kind) = self.kinds[number].as_mut() else { continue };
+            ids.extend(kind.dirty.take());
+            let gone = kind.keys.take_gone();
+            let Some(kind) = self.kinds[number].as_ref() else { continue };
+            for (hash, key) in gone {
+                if kind.keys.find(hash).is_none() {
+                    save(Name::Profile { kind: name.clone(), key }, None);
+                }
+            }
+            for &id in ids.iter() {
+                if kind.keys.is_live(id) {
+                    let key = kind.keys.text(id).into();
+                    let value = self.named_entity(number, id);
+                    save(Name::Profile { kind: name.clone(), key }, Some(value));
+                }
+            }
+        }
+        for (chunk, bytes) in self.recent.take_dirty() {
+            save(Name::Global(format_compact!("{RECENT}{chunk}")), bytes);
+        }
+        save(Name::Global(GLOBALS.into()), Some(self.globals_record()));
+    }
+
+    fn named_account(&self, id: u32) -> Vec<u8> {
+        let mut out = vec![FORM, b'a'];
+        out.extend(id.to_le_bytes());
+        put(&mut out, &self.account_record(id));
+        let policy = self.deciding.states.get(&self.accounts.keys.hash_of(id));
+        put(&mut out, policy.map(|state| state.to_bytes()).as_ref().map_or(&[], |b| &b[..]));
+        let mut line = Vec::new();
+        self.graph.save_entity(graph::Node::new(0, id), &mut line);
+        put(&mut out, &line);
+        out
+    }
+
+    fn named_entity(&self, kind: usize, id: u32) -> Vec<u8> {
+        let mut out = vec![FORM, b'e'];
+        out.extend(id.to_le_bytes());
+        put(&mut out, &self.entity_record(kind, id).unwrap_or_default());
+        put(&mut out, &[]);
+        let mut line = Vec::new();
+        self.graph.save_entity(self.nodes.node(kind as u8, id), &mut line);
+        put(&mut out, &line);
+        out
+    }
+}
+
+impl Loading<'_> {
+    /// Takes one value of [`Engine::save_named`].
+    ///
+    /// # Errors
+    /// When it is damaged, of another form, or of a kind that is not declared.
+    pub fn named(&mut self, name: &Name, value: &[u8]) -> Result<(), LoadError> {
+        let (kind, what) = match name {
+            Name::Global(global) if global == GLOBALS => return self.record(&key(b'g', 0, 0), value),
+            Name::Global(global) => {
+                let chunk = global.strip_prefix(RECENT).and_then(|n| n.parse().ok());
+                let chunk = chunk.ok_or_else(|| damaged("the store", "its name has no meaning"))?;
+                return self.record(&key(b'r', 0, chunk), value);
+            }
+            Name::Profile { kind, .. } if kind == ACCOUNT_KIND => (None, "an account"),
+            Name::Profile { kind, .. } => {
+                let known = self.engine.schema.kinds().iter().position(|k| k.name == kind.as_str());
+                let number = known.ok_or_else(|| damaged("an entity", "its kind is not declared"))?;
+                (Some(number as u8), "an entity")
+            }
+        };
+        let bad = || damaged(what, "it does not fit");
+        let mut rest = value;
+        let [form, _] = take_array(&mut rest).ok_or_else(bad)?;
+        if form != FORM {
+            return Err(damaged(what, format!("form {form}, this version reads {FORM}")));
+        }
+        let id = u32::from_le_bytes(take_array(&mut rest).ok_or_else(bad)?);
+        let mut part = || get(&mut rest).ok_or_else(bad);
+        let (record, policy, line) = (part()?, part()?, part()?);
+        let node = match kind {
+            None => {
+                self.record(&key(b'a', 0, id.into()), record)?;
+                if !policy.is_empty() {
+                    let hash = self.engine.accounts.keys.hash_of(id);
+                    self.record(&key(b'p', 0, hash), policy)?;
+                }
+                graph::Node::new(0, id)
+            }
+            Some(number) => {
+                self.record(&key(b'e', number, id.into()), record)?;
+                self.engine.nodes.node(number, id)
+            }
+        };
+        if !line.is_empty() {
+            self.record(&key(b'l', 0, node.to_bits().into()), line)?;
+        }
+        Ok(())
+    }
+}

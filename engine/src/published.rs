@@ -1,0 +1,67 @@
+//! What was done already, put back: after a silent replay the policy's records come from the actions that were really published.
+
+use crate::policy::{ActionKind, Published};
+use crate::step::{ACCOUNT_DOMAIN, Engine};
+
+/// An action as it stands in its topic.
+#[derive(Clone, Copy, Debug)]
+pub struct PublishedAction<'a> {
+    /// The account.
+    pub account: &'a str,
+    /// What was done; `reverse` undoes `reverses`.
+    pub action: &'a str,
+    /// The rule; it need not exist any more.
+    pub rule: &'a str,
+    /// Event time.
+    pub at_ms: i64,
+    /// When it ends by itself.
+    pub expires_at_ms: Option<i64>,
+    /// Its id, as hex.
+    pub action_id: &'a str,
+    /// Only reported.
+    pub shadow: bool,
+    /// The action that is undone, as hex.
+    pub reverses: Option<&'a str>,
+}
+
+impl Engine {
+    /// Takes an action back into the policy's record of its account, in the order of publication. Of an account that is not known any
+    /// more there is nothing to remember; what is no action is passed over.
+    pub fn apply_published(&mut self, published: &PublishedAction<'_>) {
+        let hash = self.hasher.hash(ACCOUNT_DOMAIN, published.account);
+        let Some(action_id) = id(published.action_id) else { return };
+        if self.accounts.keys.find(hash).is_none() {
+            return;
+        }
+        let deciding = &mut self.deciding;
+        let mut state = deciding.states.get(&hash).copied().unwrap_or_default();
+        match (published.reverses.and_then(id), ActionKind::from_name(published.action)) {
+            (Some(undone), _) => deciding.policy.apply_reversed(&mut state, undone),
+            (None, Some(action)) => {
+                let put = Published {
+                    action,
+                    rule: published.rule,
+                    at_ms: published.at_ms,
+                    expires_at_ms: published.expires_at_ms,
+                    action_id,
+                    shadow: published.shadow,
+                };
+                deciding.policy.apply_published(&put, &mut state, &mut deciding.caps);
+            }
+            (None, None) => return,
+        }
+        deciding.states.insert(hash, state);
+        deciding.dirty.insert(hash);
+    }
+}
+
+fn id(hex: &str) -> Option<[u8; 16]> {
+    let mut id = [0; 16];
+    if hex.len() != 32 || !hex.is_ascii() {
+        return None;
+    }
+    for (byte, at) in id.iter_mut().zip((0..32).step_by(2)) {
+        *byte = u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(id)
+}
