@@ -111,6 +111,7 @@ class Kafka:
             raise KafkaError(f"nothing listens at {first} (the connection met itself)")
         self.socket.settimeout(timeout_s)
         self.serial = 0
+        self.cluster: str | None = None  # known after metadata()
 
     def __enter__(self) -> "Kafka":
         return self
@@ -157,7 +158,7 @@ class Kafka:
         r = self.call(METADATA, 4, body + b"\0")  # the last byte: topics are not created by asking
         r.take("i")  # throttled for
         brokers = r.array(lambda: (r.take("i"), r.text(), r.take("i"), r.text())[:3])
-        r.text(), r.take("i")  # cluster, controller
+        self.cluster, _ = r.text(), r.take("i")  # and the controller
 
         def partition() -> tuple[int, int]:
             r.take("h")
