@@ -3,6 +3,8 @@
 pub mod command;
 pub mod config;
 pub mod evaluate;
+pub mod health;
+pub mod http;
 pub mod parquet;
 pub mod pipeline;
 pub mod rows;
@@ -13,3 +15,4 @@ pub mod sink;
 pub mod source;
 pub mod store;
 pub mod survey;
+pub mod telemetry;

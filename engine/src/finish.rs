@@ -101,6 +101,11 @@ impl Finisher {
         }
     }
 
+    /// What decides, as actions name it.
+    pub fn versions(&self) -> &VersionsV1 {
+        &self.versions
+    }
+
     /// The parts of a score, as they are published.
     pub(crate) fn parts(&self, scores: Option<Scores>) -> ScoresV1 {
         ScoresV1 {

@@ -13,6 +13,7 @@ mod arrived;
 mod build;
 pub mod config;
 mod decide;
+mod edges;
 pub mod effects;
 mod expire;
 mod explain;
