@@ -49,9 +49,41 @@ pub struct Explanation {
     /// The way to the nearest account that is known bad.
     pub path_to_bad: Vec<String>,
     /// Columns of its profile, by name; absent ones left out.
+    #[serde(with = "columns")]
     pub profile: Vec<(String, f32)>,
     /// What the score is from.
     pub versions: VersionsV1,
+}
+
+/// Columns as one object, in their order.
+mod columns {
+    use serde::de::{Deserializer, MapAccess, Visitor};
+    use serde::ser::Serializer;
+    use std::fmt;
+
+    pub fn serialize<S: Serializer>(columns: &[(String, f32)], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(columns.iter().map(|(name, value)| (name, value)))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, f32)>, D::Error> {
+        struct Columns;
+        impl<'de> Visitor<'de> for Columns {
+            type Value = Vec<(String, f32)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("values by the names of columns")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut columns = Vec::new();
+                while let Some(column) = map.next_entry()? {
+                    columns.push(column);
+                }
+                Ok(columns)
+            }
+        }
+        from.deserialize_map(Columns)
+    }
 }
 
 /// The last action against an account.

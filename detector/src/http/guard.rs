@@ -8,10 +8,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// A request that takes longer is given up.
-const REQUEST_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Around every request: one of a bounded number, within a time, counted.
 pub(super) async fn within_limits(
@@ -21,11 +17,11 @@ pub(super) async fn within_limits(
 ) -> Response {
     let response = match app.requests.try_acquire() {
         Err(_) => Problem::busy().into_response(),
-        Ok(_permit) => match tokio::time::timeout(REQUEST_TIME_MAX, next.run(request)).await {
+        Ok(_permit) => match tokio::time::timeout(app.request_time_max, next.run(request)).await {
             Ok(response) => response,
             Err(_) => Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                format!("there was no answer within {} s", REQUEST_TIME_MAX.as_secs()),
+                format!("there was no answer within {} s", app.request_time_max.as_secs_f64()),
                 "the engine is busy or waits for its store; /healthz and /readyz say more",
             )
             .into_response(),

@@ -73,7 +73,7 @@ impl Server {
             .map_err(HttpError::Thread)?;
         let (stop, stopped) = oneshot::channel();
         let telemetry = context.telemetry.clone();
-        let router = routes::router(context, settings.token.clone());
+        let router = routes::router(context, settings);
         let thread = std::thread::Builder::new()
             .name("http".into())
             .spawn(move || {

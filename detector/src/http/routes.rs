@@ -3,7 +3,7 @@
 use super::guard;
 use super::queries::{Asking, NotAsked, Query};
 use super::reply::Problem;
-use super::settings::Token;
+use super::settings::{Settings, Token};
 use crate::health::{Health, State as ServiceState};
 use crate::telemetry::Telemetry;
 use axum::Json;
@@ -20,6 +20,7 @@ use engine::wire::{ActionV1, Decoder, ReasonV1, ScoresV1, VersionsV1};
 use engine::{Explanation, Finisher, Unscored};
 use serde::Serialize;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 
 /// Requests that are worked on at once.
@@ -45,6 +46,7 @@ pub(super) struct App {
     pub context: Context,
     pub token: Option<Token>,
     pub requests: Semaphore,
+    pub request_time_max: Duration,
 }
 
 /// The answer to `POST /v1/score`.
@@ -63,8 +65,13 @@ struct ScoredV1 {
     versions: VersionsV1,
 }
 
-pub(super) fn router(context: Context, token: Option<Token>) -> Router {
-    let app = Arc::new(App { context, token, requests: Semaphore::new(REQUESTS_MAX) });
+pub(super) fn router(context: Context, settings: &Settings) -> Router {
+    let app = Arc::new(App {
+        context,
+        token: settings.token.clone(),
+        requests: Semaphore::new(REQUESTS_MAX),
+        request_time_max: settings.request_time_max,
+    });
     let protected = Router::new()
         .route("/v1/accounts/{account}", get(account))
         .route("/v1/accounts/{account}/ring", get(ring))

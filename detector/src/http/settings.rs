@@ -7,6 +7,8 @@ use sha2::{Digest, Sha256};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+/// A request that takes longer is given up.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(5);
 /// Shorter tokens are refused: they can be guessed.
 const TOKEN_CHARS_MIN: usize = 16;
 
@@ -42,6 +44,8 @@ pub struct Settings {
     pub token: Option<Token>,
     /// What `/healthz` and `/readyz` go by.
     pub limits: Limits,
+    /// A request that takes longer is given up; not configured.
+    pub request_time_max: Duration,
 }
 
 impl Settings {
@@ -90,7 +94,12 @@ impl Settings {
             Some(_) => {}
         }
         if problems.is_empty() {
-            Ok(Self { listen, token: section.token.as_deref().map(Token::new), limits })
+            Ok(Self {
+                listen,
+                token: section.token.as_deref().map(Token::new),
+                limits,
+                request_time_max: REQUEST_TIME_MAX,
+            })
         } else {
             Err(problems)
         }
