@@ -19,7 +19,7 @@ fn an_account_is_explained() {
     assert_eq!(body["links"][0]["kind"], "device");
     assert_eq!(body["links"][0]["accounts"], 3);
     assert!(body["score"].is_f64() && body["scores"]["behaviour"].is_f64(), "{body}");
-    assert_eq!(body["profile"]["account.events.10m"], 1.0);
+    assert_eq!(body["profile"]["account.events"], 1.0);
     let (_, third) = service.json("/v1/accounts/u3");
     assert_eq!(third["last_action"]["action"], "review");
     assert_eq!(third["last_action"]["rule"], "crowd");
