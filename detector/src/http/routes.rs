@@ -33,7 +33,7 @@ pub struct Context {
     pub telemetry: Telemetry,
     /// How the service is.
     pub health: Arc<Health>,
-    /// The way to the engine: [`super::queries`].
+    /// The way to the engine: [`super::queries()`].
     pub asking: Asking,
     /// `Engine::decoder`.
     pub decoder: Arc<Decoder>,
