@@ -123,6 +123,12 @@ fn parse_all(text: &str, env: &BTreeMap<String, String>) -> Result<Parsed, Vec<S
             return Err(problems);
         }
     };
+    if let Err(found) = crate::http::Settings::of(&config.http) {
+        problems.extend(found);
+    }
+    if let Err(found) = crate::telemetry::logs::check(&config.log) {
+        problems.push(found.to_string());
+    }
     if problems.is_empty() { Ok((config, kafka, redis)) } else { Err(problems) }
 }
 
@@ -142,6 +148,16 @@ fn describe(section: &str, error: &str) -> String {
     if section == "privacy" && !error.contains("unknown field") {
         // The error would show the value.
         return "[privacy]: key must be a text between quotes".into();
+    }
+    if section == "http" && !error.contains("unknown field") {
+        return "[http]: listen, token, heartbeat_max and checkpoint_age_max must be texts between quotes".into();
+    }
+    // Errors show values: never one that may be a secret.
+    let secret = ["password", "properties", "consumer", "producer", "url"]
+        .iter()
+        .find(|key| error.contains(&format!("`{key}")) && ["kafka", "redis"].contains(&section));
+    if let Some(key) = secret.filter(|_| !error.contains("unknown field")) {
+        return format!("[{section}]: {key} must be text between quotes, or a table of such texts");
     }
     let mut text = format!("[{section}]: {error}");
     if let Some(unknown) = error.split("unknown field `").nth(1).and_then(|r| r.split('`').next()) {
@@ -247,6 +263,22 @@ mod tests {
         assert_eq!(config.privacy.key.as_deref(), Some("a\"b"));
         assert_eq!(config.graph.component_window, "30d");
         assert!(!format!("{config:?}").contains("a\\\"b"), "secrets are never printed");
+    }
+
+    #[test]
+    fn what_listens_and_logs_is_checked_and_tells_no_secret() {
+        let open = "[http]\nlisten = \"0.0.0.0:9600\"\n";
+        let problems = parse(open, &env(&[])).unwrap_err();
+        assert!(problems[0].contains("http.token"), "{problems:?}");
+        let secret = env(&[("DETECTOR__HTTP__TOKEN", "0123456789012345")]);
+        let config = parse(open, &secret).unwrap();
+        assert_eq!(config.http.token.as_deref(), Some("0123456789012345"));
+        assert!(!format!("{config:?}").contains("0123456789"), "secrets are never printed");
+        let problems =
+            parse("[http]\ntoken = 1234567890123456\n[log]\nlevel = \"loud\"", &env(&[]));
+        let problems = problems.unwrap_err().join("\n");
+        assert!(problems.contains("[http]") && !problems.contains("123456"), "{problems}");
+        assert!(problems.contains("log.level"), "{problems}");
     }
 
     #[test]

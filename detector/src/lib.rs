@@ -3,6 +3,8 @@
 pub mod command;
 pub mod config;
 pub mod evaluate;
+pub mod health;
+pub mod http;
 pub mod kafka;
 pub mod parquet;
 pub mod pipeline;
@@ -15,3 +17,4 @@ pub mod sink;
 pub mod source;
 pub mod store;
 pub mod survey;
+pub mod telemetry;

@@ -199,8 +199,11 @@ fn blocks() -> Vec<(&'static str, &'static str)> {
 
 #[test]
 fn every_example_works() {
-    let env: BTreeMap<String, String> =
-        [("DETECTOR_PRIVACY_KEY".to_owned(), "secret".to_owned())].into();
+    let env: BTreeMap<String, String> = [
+        ("DETECTOR_PRIVACY_KEY".to_owned(), "secret".to_owned()),
+        ("DETECTOR_HTTP_TOKEN".to_owned(), "0123456789abcdef".to_owned()),
+    ]
+    .into();
     let mut last: Option<Engine> = None;
     let mut mapped = 0;
     for (language, text) in blocks() {

@@ -1,6 +1,7 @@
 //! `detector.toml` as a value: everything but what belongs to the edges. Reading files and the
 //! environment is the detector crate's part.
 
+pub use crate::edges::{HttpSection, LogFormat, LogSection};
 use crate::policy::{PolicyConfig, RuleConfig};
 use crate::wire::MappingConfig;
 use features::config::{
@@ -34,6 +35,10 @@ pub struct Config {
     pub policy: PolicyConfig,
     /// How the state is kept.
     pub state: StateSection,
+    /// The service's HTTP calls.
+    pub http: HttpSection,
+    /// The service's logs.
+    pub log: LogSection,
     /// Attributes of events, by name.
     pub attributes: BTreeMap<String, AttributeConfig>,
     /// Kinds of entities, by name.

@@ -40,7 +40,7 @@ impl Hasher for Hashed {
 
 /// A row that waits to be scored, and what its action would need to know.
 #[derive(Debug)]
-struct Pending {
+pub(crate) struct Pending {
     event_id: CompactString,
     account: CompactString,
     account_hash: u64,
@@ -118,7 +118,7 @@ pub struct Deciding {
     rows: Vec<f32>,
     scores: Vec<Scores>,
     /// Accounts to be forgotten once the rows before this one are decided.
-    forgotten: VecDeque<(usize, u64)>,
+    pub(crate) forgotten: VecDeque<(usize, u64)>,
 }
 
 impl Deciding {
@@ -211,7 +211,7 @@ impl Engine {
         vector: &[f32],
         effects: &mut Effects,
     ) {
-        let Arrived { event, source, hashes, allowed, .. } = arrived;
+        let event = &arrived.event;
         let known_bad = self.accounts.standing[account as usize].is_bad();
         let row = RowOut { account, type_id: event.type_id.0, known_bad };
         if self.wanted.state_only {
@@ -227,11 +227,22 @@ impl Engine {
             }
             return;
         }
-        let component = self.graph.component(account, event.ts_ms).filter(|c| c.size > 1);
+        let waiting = self.waiting(arrived, row);
+        self.deciding.pending.push(waiting);
+        self.deciding.rows.extend_from_slice(vector);
+        if self.deciding.len() >= SCORE_ROWS {
+            self.decide_pending(effects);
+        }
+    }
+
+    /// What an event's decision needs to know beside its row.
+    pub(crate) fn waiting(&self, arrived: &Arrived, row: RowOut) -> Pending {
+        let Arrived { event, source, hashes, allowed, .. } = arrived;
+        let component = self.graph.component(row.account, event.ts_ms).filter(|c| c.size > 1);
         // By the stream's time, not the event's: a late event does not meet a cold start.
         let since_start_ms = self.first_ms.map(|first| self.watermark_ms.saturating_sub(first));
         let warm = since_start_ms.is_some_and(|ms| ms >= self.deciding.policy.warm_up_ms());
-        self.deciding.pending.push(Pending {
+        Pending {
             event_id: event.event_id.clone(),
             account: event.account.clone(),
             account_hash: hashes.account,
@@ -241,10 +252,6 @@ impl Engine {
             warm,
             ring: component.map(|c| Ring { id: c.ring_id, size: c.size, bad: c.bad }),
             row,
-        });
-        self.deciding.rows.extend_from_slice(vector);
-        if self.deciding.len() >= SCORE_ROWS {
-            self.decide_pending(effects);
         }
     }
 
@@ -294,7 +301,39 @@ impl Engine {
     }
 
     fn decide(&mut self, waiting: &Pending, scores: Scores, row: &[f32], effects: &mut Effects) {
-        let deciding = &mut self.deciding;
+        let hash = waiting.account_hash;
+        let mut state = self.deciding.states.get(&hash).copied().unwrap_or_default();
+        let mut caps = self.deciding.caps;
+        let before = effects.actions.len();
+        self.draft(waiting, scores, row, (&mut state, &mut caps), &mut effects.actions);
+        // What no kind had room for is counted as well.
+        self.deciding.caps = caps;
+        let drafts = &effects.actions[before..];
+        if drafts.is_empty() {
+            return;
+        }
+        for draft in drafts {
+            if draft.shadow {
+                self.counts.shadow_actions += 1;
+            } else {
+                self.counts.actions += 1;
+            }
+            self.counts.degraded += u64::from(draft.degraded_from.is_some());
+        }
+        self.deciding.states.insert(hash, state);
+        self.deciding.dirty.insert(hash);
+    }
+
+    /// Adds the actions that a scored row leads to, and notes them in the account's record and in the caps.
+    pub(crate) fn draft(
+        &self,
+        waiting: &Pending,
+        scores: Scores,
+        row: &[f32],
+        (state, caps): (&mut AccountPolicyState, &mut CapState),
+        actions: &mut Vec<Draft>,
+    ) {
+        let deciding = &self.deciding;
         let graph = scores.graph.unwrap_or(f32::NAN);
         let view = ScoreView { score: scores.score, behaviour: scores.behaviour, graph };
         let context = DecideContext {
@@ -302,9 +341,7 @@ impl Engine {
             account_allowed: waiting.allowed,
             warm: waiting.warm,
         };
-        let mut state = deciding.states.get(&waiting.account_hash).copied().unwrap_or_default();
-        let decisions =
-            deciding.policy.decide(row, &view, &context, &mut state, &mut deciding.caps);
+        let decisions = deciding.policy.decide(row, &view, &context, state, caps);
         if decisions.is_empty() {
             return;
         }
@@ -317,14 +354,10 @@ impl Engine {
                 rule,
                 deciding.policy.id(),
             );
-            if decision.shadow {
-                self.counts.shadow_actions += 1;
-            } else {
-                self.counts.actions += 1;
+            if !decision.shadow {
                 state.name_action(id);
             }
-            self.counts.degraded += u64::from(decision.degraded_from.is_some());
-            effects.actions.push(Draft {
+            actions.push(Draft {
                 id,
                 action: decision.action.as_str(),
                 rule_index: Some(decision.rule),
@@ -347,8 +380,6 @@ impl Engine {
                 reverses: None,
             });
         }
-        deciding.states.insert(waiting.account_hash, state);
-        deciding.dirty.insert(waiting.account_hash);
     }
 }
 

@@ -1,14 +1,15 @@
 //! What is known of an account now, and why it scores as it does.
 
 use crate::step::{ACCOUNT_DOMAIN, Engine};
-use crate::wire::{ReasonV1, hex};
+use crate::wire::{ReasonV1, ScoresV1, VersionsV1, hex};
 use features::event::TypeId;
 use features::hits::CounterHits;
 use features::layout::Role;
 use features::profile::Observation;
 use features::vector::Source;
 use graph::Node;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Nodes of the graph that an explanation looks at.
@@ -19,20 +20,24 @@ const LINKS_MAX: usize = 50;
 const REASONS: usize = 10;
 
 /// Everything about an account, for people and programs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Explanation {
     /// The account.
     pub account: String,
     /// As of this moment: the newest event time of the state, epoch milliseconds.
     pub as_of_ms: i64,
     /// `bad`, `good` or `unknown`, by its newest label.
-    pub label: &'static str,
+    pub label: Cow<'static, str>,
     /// Its score now, without a new event, 0 to 1.
     pub score: f64,
+    /// The parts of the score.
+    pub scores: ScoresV1,
     /// Suspicion through its links, 0 to 1.
     pub suspicion: f64,
     /// The last action that was really taken.
     pub last_action: Option<LastActionV1>,
+    /// The rules that acted last, at most four, and until when each is quiet about it: newest end first.
+    pub quiet: Vec<QuietV1>,
     /// What moves its score up, strongest first.
     pub reasons: Vec<ReasonV1>,
     /// Its most recent links.
@@ -44,22 +49,71 @@ pub struct Explanation {
     /// The way to the nearest account that is known bad.
     pub path_to_bad: Vec<String>,
     /// Columns of its profile, by name; absent ones left out.
+    #[serde(with = "columns")]
     pub profile: Vec<(String, f32)>,
+    /// What the score is from.
+    pub versions: VersionsV1,
+}
+
+/// Columns as one object, in their order.
+mod columns {
+    use serde::de::{Deserializer, MapAccess, Visitor};
+    use serde::ser::Serializer;
+    use std::fmt;
+
+    pub fn serialize<S: Serializer>(columns: &[(String, f32)], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(columns.iter().map(|(name, value)| (name, value)))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, f32)>, D::Error> {
+        struct Columns;
+        impl<'de> Visitor<'de> for Columns {
+            type Value = Vec<(String, f32)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("values by the names of columns")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut columns = Vec::new();
+                while let Some(column) = map.next_entry()? {
+                    columns.push(column);
+                }
+                Ok(columns)
+            }
+        }
+        from.deserialize_map(Columns)
+    }
 }
 
 /// The last action against an account.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LastActionV1 {
     /// What was done.
-    pub action: &'static str,
+    pub action: Cow<'static, str>,
     /// When, epoch milliseconds.
     pub at: i64,
+    /// When it ends by itself, epoch milliseconds.
+    pub expires_at: Option<i64>,
+    /// The rule that decided it, if it still exists.
+    pub rule: Option<String>,
     /// Its id.
     pub action_id: String,
 }
 
+/// A rule in its cool-down.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct QuietV1 {
+    /// The rule, if it still exists.
+    pub rule: Option<String>,
+    /// What it asked for.
+    pub action: Cow<'static, str>,
+    /// Until when it is quiet about the account, epoch milliseconds.
+    pub until: i64,
+}
+
 /// One link.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LinkV1 {
     /// Kind of thing.
     pub kind: String,
@@ -76,7 +130,7 @@ pub struct LinkV1 {
 }
 
 /// A ring.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RingV1 {
     /// Its id.
     pub id: String,
@@ -127,6 +181,8 @@ impl Engine {
                 .unwrap_or_default(),
         });
         let path = self.graph.path_to_bad(id, NODES_MAX);
+        let finisher = self.finisher();
+        let rule = |tag| Some(self.deciding.policy.rule_of_tag(tag)?.name.clone());
         Some(Explanation {
             account: account.to_string(),
             as_of_ms: now_ms,
@@ -134,15 +190,29 @@ impl Engine {
                 0 => "unknown",
                 1 => "good",
                 _ => "bad",
-            },
+            }
+            .into(),
             score: f64::from(scores.score),
+            scores: finisher.parts(Some(scores)),
             suspicion: self.graph.account(id).map_or(0.0, |a| f64::from(a.suspicion) / 255.0),
             last_action: state.and_then(|s| s.last()).map(|last| LastActionV1 {
-                action: last.action.as_str(),
+                action: last.action.as_str().into(),
                 at: last.at_ms,
+                expires_at: last.expires_at_ms,
+                rule: rule(last.rule_tag),
                 action_id: hex(&last.action_id),
             }),
-            reasons: self.finisher().reasons(&row, REASONS),
+            quiet: state
+                .map(|s| s.quiet(now_ms))
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(tag, action, until)| QuietV1 {
+                    rule: rule(tag),
+                    action: action.as_str().into(),
+                    until,
+                })
+                .collect(),
+            reasons: finisher.reasons(&row, REASONS),
             links,
             links_total,
             ring,
@@ -158,6 +228,7 @@ impl Engine {
                 })
                 .map(|(name, v)| (name.clone(), *v))
                 .collect(),
+            versions: finisher.versions().clone(),
         })
     }
 
@@ -223,6 +294,10 @@ impl fmt::Display for Explanation {
         match &self.last_action {
             Some(a) => writeln!(f, "last action {} at {} ({})", a.action, a.at, a.action_id)?,
             None => writeln!(f, "last action none")?,
+        }
+        for quiet in &self.quiet {
+            let rule = quiet.rule.as_deref().unwrap_or("a rule that is gone");
+            writeln!(f, "quiet       {rule} ({}) until {}", quiet.action, quiet.until)?;
         }
         if let Some(ring) = &self.ring {
             writeln!(

@@ -7,7 +7,7 @@ use crate::policy::{Policy, ScoreView};
 use crate::reasons::Phrases;
 use crate::step::Engine;
 use crate::wire::{ActionV1, EventRefV1, ReasonV1, ScoresV1, VersionsV1, hex};
-use models::bundle::Scorer;
+use models::bundle::{Scorer, Scores};
 use std::sync::Arc;
 
 /// Turns drafts into actions.
@@ -84,10 +84,7 @@ impl Finisher {
             at: draft.at_ms,
             expires_at: draft.expires_at_ms,
             score: scores.map_or(0.0, |s| rounded(f64::from(s.score))),
-            scores: ScoresV1 {
-                behaviour: scores.map_or(0.0, |s| rounded(f64::from(s.behaviour))),
-                graph: scores.and_then(|s| s.graph).map_or(0.0, |g| rounded(f64::from(g))),
-            },
+            scores: self.parts(scores),
             rule: draft.rule.into(),
             degraded_from: draft.degraded_from,
             reasons,
@@ -101,6 +98,19 @@ impl Finisher {
             versions: self.versions.clone(),
             shadow: draft.shadow,
             reverses: draft.reverses.map(|id| hex(&id)),
+        }
+    }
+
+    /// What decides, as actions name it.
+    pub fn versions(&self) -> &VersionsV1 {
+        &self.versions
+    }
+
+    /// The parts of a score, as they are published.
+    pub(crate) fn parts(&self, scores: Option<Scores>) -> ScoresV1 {
+        ScoresV1 {
+            behaviour: scores.map_or(0.0, |s| rounded(f64::from(s.behaviour))),
+            graph: scores.and_then(|s| s.graph).map_or(0.0, |g| rounded(f64::from(g))),
         }
     }
 

@@ -45,6 +45,17 @@ pub struct Interner {
     free: BinaryHeap<Reverse<u32>>,
     /// What was forgotten, if somebody wants to know.
     gone: Option<Vec<(u64, CompactString)>>,
+    /// In a trial: what was done, in its order.
+    log: Option<Vec<Change>>,
+}
+
+/// One change of a trial.
+#[derive(Debug)]
+enum Change {
+    /// An id was given; whether there was none like it before.
+    Added { id: u32, fresh: bool },
+    /// A key was forgotten.
+    Forgotten { id: u32, hash: u64, text: CompactString },
 }
 
 impl Interner {
@@ -65,7 +76,8 @@ impl Interner {
 
     /// A new id for a key that [`Self::find`] does not find; `None` when all ids are taken.
     pub fn add(&mut self, hash: u64, text: CompactString) -> Option<u32> {
-        let id = match self.free.pop() {
+        let reused = self.free.pop();
+        let id = match reused {
             Some(Reverse(id)) => id,
             None => {
                 let id = self.hashes.len() as u32;
@@ -79,7 +91,36 @@ impl Interner {
             }
         };
         self.place(id, hash, text);
+        if let Some(log) = &mut self.log {
+            log.push(Change::Added { id, fresh: reused.is_none() });
+        }
         Some(id)
+    }
+
+    /// From here on, what is added and forgotten is noted.
+    pub(crate) fn begin_trial(&mut self) {
+        self.log = Some(Vec::new());
+    }
+
+    /// Takes back what was added and forgotten. Cost: for each, a pass over the free ids.
+    pub(crate) fn undo_trial(&mut self) {
+        for change in self.log.take().unwrap_or_default().into_iter().rev() {
+            match change {
+                Change::Added { id, fresh } => {
+                    self.forget(id);
+                    if fresh {
+                        self.free.retain(|Reverse(other)| *other != id);
+                        self.hashes.truncate(id as usize);
+                        self.texts.truncate(id as usize);
+                        self.live.truncate(id as usize);
+                    }
+                }
+                Change::Forgotten { id, hash, text } => {
+                    self.free.retain(|Reverse(other)| *other != id);
+                    self.place(id, hash, text);
+                }
+            }
+        }
     }
 
     fn place(&mut self, id: u32, hash: u64, text: CompactString) {
@@ -131,7 +172,9 @@ impl Interner {
         }
         self.live[slot] = false;
         let text = std::mem::take(&mut self.texts[slot]);
-        if let Some(gone) = &mut self.gone {
+        if let Some(log) = &mut self.log {
+            log.push(Change::Forgotten { id, hash, text });
+        } else if let Some(gone) = &mut self.gone {
             gone.push((hash, text));
         }
         self.free.push(Reverse(id));

@@ -13,6 +13,7 @@
 //!   and policy record belongs to a live key, and the graph's own invariants hold.
 //! * **E10** With a privacy key, no entity key is in plain in any saved record or action.
 //! * **E11** Every event is exactly one of: scored, recognised as redelivered, rejected.
+//! * **E12** A preview says what the next step says of the same event, and leaves no trace in anything saved.
 
 use crate::effects::Counts;
 use crate::intern::Interner;

@@ -33,6 +33,18 @@ impl DirtySet {
         std::hint::black_box(self.marked.get(id as usize / 64).copied());
     }
 
+    /// How many ids are marked.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Takes back all marks but the first `len`.
+    pub fn truncate(&mut self, len: usize) {
+        for id in self.list.drain(len.min(self.list.len())..) {
+            self.marked[id as usize / 64] &= !(1 << (id % 64));
+        }
+    }
+
     /// Takes the marked ids.
     pub fn take(&mut self) -> Vec<u32> {
         for id in &self.list {
@@ -74,6 +86,24 @@ pub struct Accounts {
     pub standing: Vec<Standing>,
     /// Changed since the last checkpoint.
     pub dirty: DirtySet,
+    trial: Option<Trial>,
+}
+
+/// Profiles that a trial forgot, by id, and the marks there were before it.
+#[derive(Debug, Default)]
+struct Trial {
+    marked: usize,
+    forgotten: Vec<Forgotten>,
+}
+
+/// A forgotten account or entity, as it was.
+#[derive(Debug)]
+struct Forgotten {
+    id: u32,
+    profile: Vec<u8>,
+    /// Place plus one, and bytes.
+    received: (u32, Vec<u8>),
+    standing: Standing,
 }
 
 impl Accounts {
@@ -87,6 +117,7 @@ impl Accounts {
             received_free: Vec::new(),
             standing: Vec::new(),
             dirty: DirtySet::default(),
+            trial: None,
         }
     }
 
@@ -126,6 +157,16 @@ impl Accounts {
 
     /// Forgets everything about an id, and the id itself.
     pub fn forget(&mut self, id: u32) {
+        if let Some(trial) = &mut self.trial {
+            let place = self.received_at[id as usize];
+            let received = place.checked_sub(1).map(|at| self.received.get(at).to_vec());
+            trial.forgotten.push(Forgotten {
+                id,
+                profile: self.acting.get(id).to_vec(),
+                received: (place, received.unwrap_or_default()),
+                standing: self.standing[id as usize],
+            });
+        }
         self.acting.get_mut(id).fill(0);
         let place = std::mem::take(&mut self.received_at[id as usize]);
         if place > 0 {
@@ -135,6 +176,29 @@ impl Accounts {
         self.standing[id as usize] = Standing::default();
         self.keys.forget(id);
         self.dirty.mark(id);
+    }
+
+    /// From here on, ids that are given and forgotten are noted. No profile is to be changed.
+    pub fn begin_trial(&mut self) {
+        self.keys.begin_trial();
+        self.trial = Some(Trial { marked: self.dirty.len(), forgotten: Vec::new() });
+    }
+
+    /// Takes back what was noted.
+    pub fn undo_trial(&mut self) {
+        self.keys.undo_trial();
+        let Some(trial) = self.trial.take() else { return };
+        for was in trial.forgotten.into_iter().rev() {
+            self.acting.get_mut(was.id).copy_from_slice(&was.profile);
+            let (place, received) = was.received;
+            if let Some(at) = place.checked_sub(1) {
+                self.received.get_mut(at).copy_from_slice(&received);
+                self.received_free.pop();
+            }
+            self.received_at[was.id as usize] = place;
+            self.standing[was.id as usize] = was.standing;
+        }
+        self.dirty.truncate(trial.marked);
     }
 
     /// Heap bytes held.
@@ -190,6 +254,7 @@ pub struct Entities {
     pub profiles: Slab,
     /// Changed since the last checkpoint.
     pub dirty: DirtySet,
+    trial: Option<Trial>,
 }
 
 impl Entities {
@@ -199,14 +264,39 @@ impl Entities {
             keys: Interner::default(),
             profiles: Slab::new(layout.size()),
             dirty: DirtySet::default(),
+            trial: None,
         }
     }
 
     /// Forgets everything about an id, and the id itself.
     pub fn forget(&mut self, id: u32) {
+        if let Some(trial) = &mut self.trial {
+            trial.forgotten.push(Forgotten {
+                id,
+                profile: self.profiles.get(id).to_vec(),
+                received: (0, Vec::new()),
+                standing: Standing::default(),
+            });
+        }
         self.profiles.get_mut(id).fill(0);
         self.keys.forget(id);
         self.dirty.mark(id);
+    }
+
+    /// From here on, ids that are given and forgotten are noted. No profile is to be changed.
+    pub fn begin_trial(&mut self) {
+        self.keys.begin_trial();
+        self.trial = Some(Trial { marked: self.dirty.len(), forgotten: Vec::new() });
+    }
+
+    /// Takes back what was noted.
+    pub fn undo_trial(&mut self) {
+        self.keys.undo_trial();
+        let Some(trial) = self.trial.take() else { return };
+        for was in trial.forgotten.into_iter().rev() {
+            self.profiles.get_mut(was.id).copy_from_slice(&was.profile);
+        }
+        self.dirty.truncate(trial.marked);
     }
 
     /// Heap bytes held.

@@ -164,12 +164,7 @@ impl Engine {
         let jump_ms = ts_ms.saturating_sub(self.watermark_ms);
         if self.first_ms.is_some() && jump_ms > self.jump_max_ms {
             self.counts.rejects += 1;
-            let detail = format!(
-                "ts is {} ahead of the stream, more than time.jump_max ({})",
-                features::duration::format_ms(jump_ms),
-                self.config.time.jump_max
-            );
-            effects.rejects.push((arrived.source, Reject::new(RejectCode::TsJump, detail)));
+            effects.rejects.push((arrived.source, self.too_far_ahead(jump_ms)));
             return;
         }
         if self.held.first().is_some_and(|held| held.event.ts_ms != ts_ms) {
@@ -206,7 +201,16 @@ impl Engine {
         self.sweep_when_due(1);
     }
 
-    fn move_time(&mut self, ts_ms: i64) {
+    pub(crate) fn too_far_ahead(&self, jump_ms: i64) -> Reject {
+        let detail = format!(
+            "ts is {} ahead of the stream, more than time.jump_max ({})",
+            features::duration::format_ms(jump_ms),
+            self.config.time.jump_max
+        );
+        Reject::new(RejectCode::TsJump, detail)
+    }
+
+    pub(crate) fn move_time(&mut self, ts_ms: i64) {
         self.first_ms.get_or_insert(ts_ms);
         if ts_ms > self.watermark_ms {
             self.watermark_ms = ts_ms;
@@ -216,8 +220,7 @@ impl Engine {
 
     fn reject_full(&mut self, arrived: &Arrived, effects: &mut Effects) {
         self.counts.rejects += 1;
-        let detail = "all ids of a kind are taken; shorten the lifetimes (ttl)";
-        effects.rejects.push((arrived.source, Reject::new(RejectCode::Full, detail)));
+        effects.rejects.push((arrived.source, full()));
     }
 
     /// Closes a tie group: first all of its keys are made known (and what has expired is met as new), then
@@ -253,7 +256,7 @@ impl Engine {
     }
 
     /// Ids for all keys of an event; new keys are made known. `None` when a kind is full.
-    fn resolve(&mut self, arrived: &Arrived) -> Option<Resolved> {
+    pub(crate) fn resolve(&mut self, arrived: &Arrived) -> Option<Resolved> {
         let Arrived { event, hashes, .. } = arrived;
         let account = self.intern_account(hashes.account, &event.account, event.ts_ms)?;
         let mut resolved = Resolved {
@@ -443,6 +446,10 @@ impl Engine {
         let columns = self.schema.neighbour_columns(role).iter();
         columns.map(|&c| of.map_or(f32::NAN, |of| value_of(&self.parts, of, c, vector))).collect()
     }
+}
+
+pub(crate) fn full() -> Reject {
+    Reject::new(RejectCode::Full, "all ids of a kind are taken; shorten the lifetimes (ttl)")
 }
 
 /// Column `column` of a thing's two profiles, one behind the other, out of an event's vector.

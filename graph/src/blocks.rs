@@ -30,11 +30,24 @@ fn capacity_of(class: usize) -> usize {
 pub(crate) struct Blocks<T> {
     chunks: Vec<Vec<T>>,
     free: Vec<Vec<u32>>,
+    /// In a trial: what was changed, as it was.
+    log: Option<Log<T>>,
+}
+
+/// What a trial changed.
+#[derive(Clone, Debug)]
+struct Log<T> {
+    /// Runs of records, as they were.
+    old: Vec<(u32, Vec<T>)>,
+    /// Class and offset of each block that was taken from its free list (true) or given to it.
+    moved: Vec<(bool, usize, u32)>,
+    /// Chunks there were, and how long the last one was.
+    chunks: (usize, usize),
 }
 
 impl<T: Copy + Default> Blocks<T> {
     pub(crate) fn new() -> Self {
-        Self { chunks: Vec::new(), free: vec![Vec::new(); CLASSES] }
+        Self { chunks: Vec::new(), free: vec![Vec::new(); CLASSES], log: None }
     }
 
     #[inline]
@@ -45,6 +58,9 @@ impl<T: Copy + Default> Blocks<T> {
 
     #[inline]
     pub(crate) fn slice_mut(&mut self, offset: u32, n: usize) -> &mut [T] {
+        if self.log.is_some() {
+            self.note(offset, n);
+        }
         let at = offset as usize & (CHUNK - 1);
         let chunk = self.chunks.get_mut((offset >> BITS) as usize);
         chunk.and_then(|c| c.get_mut(at..at + n)).unwrap_or(&mut [])
@@ -93,13 +109,16 @@ impl<T: Copy + Default> Blocks<T> {
     /// Gives a list of `n` back.
     pub(crate) fn give(&mut self, offset: u32, n: usize) {
         if n > 0 {
-            self.free[class_of(n)].push(offset);
+            self.free_push(class_of(n), offset);
         }
     }
 
     /// A block of the class. Offsets are 32 bits: 2^32 records are beyond any memory this runs in.
     fn take(&mut self, class: usize) -> u32 {
         if let Some(offset) = self.free[class].pop() {
+            if let Some(log) = &mut self.log {
+                log.moved.push((true, class, offset));
+            }
             return offset;
         }
         let need = capacity_of(class);
@@ -124,8 +143,9 @@ impl<T: Copy + Default> Blocks<T> {
             }
             let at = self.chunks.len() - 1;
             let chunk = &mut self.chunks[at];
-            self.free[class].push((at << BITS | chunk.len()) as u32);
+            let offset = (at << BITS | chunk.len()) as u32;
             chunk.resize(chunk.len() + capacity_of(class), T::default());
+            self.free_push(class, offset);
             room -= capacity_of(class);
         }
     }
@@ -134,12 +154,56 @@ impl<T: Copy + Default> Blocks<T> {
         if n == 0 {
             return;
         }
+        if self.log.is_some() {
+            self.note(to, n);
+        }
         let (a, b) = ((from >> BITS) as usize, (to >> BITS) as usize);
         let (i, j) = (from as usize & (CHUNK - 1), to as usize & (CHUNK - 1));
         if a == b {
             self.chunks[a].copy_within(i..i + n, j);
         } else if let Ok([a, b]) = self.chunks.get_disjoint_mut([a, b]) {
             b[j..j + n].copy_from_slice(&a[i..i + n]);
+        }
+    }
+
+    fn free_push(&mut self, class: usize, offset: u32) {
+        self.free[class].push(offset);
+        if let Some(log) = &mut self.log {
+            log.moved.push((false, class, offset));
+        }
+    }
+
+    #[cold]
+    fn note(&mut self, offset: u32, n: usize) {
+        let old = self.slice(offset, n).to_vec();
+        if let Some(log) = &mut self.log {
+            log.old.push((offset, old));
+        }
+    }
+
+    /// From here on, changes are noted.
+    pub(crate) fn begin(&mut self) {
+        let chunks = (self.chunks.len(), self.chunks.last().map_or(0, Vec::len));
+        self.log = Some(Log { old: Vec::new(), moved: Vec::new(), chunks });
+    }
+
+    /// Puts back what was noted.
+    pub(crate) fn undo(&mut self) {
+        let Some(log) = self.log.take() else { return };
+        for (offset, old) in log.old.into_iter().rev() {
+            self.slice_mut(offset, old.len()).copy_from_slice(&old);
+        }
+        for (taken, class, offset) in log.moved.into_iter().rev() {
+            if taken {
+                self.free[class].push(offset);
+            } else {
+                self.free[class].pop();
+            }
+        }
+        let (chunks, last) = log.chunks;
+        self.chunks.truncate(chunks);
+        if let Some(chunk) = self.chunks.last_mut() {
+            chunk.truncate(last);
         }
     }
 

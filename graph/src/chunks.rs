@@ -8,11 +8,13 @@ const CHUNK: usize = 1 << BITS;
 pub(crate) struct Chunks<T> {
     chunks: Vec<Vec<T>>,
     bound: u32,
+    /// In a trial: what was changed, as it was; and the bound before.
+    log: Option<(Vec<(u32, T)>, u32)>,
 }
 
 impl<T: Clone + Default> Chunks<T> {
     pub(crate) fn new() -> Self {
-        Self { chunks: Vec::new(), bound: 0 }
+        Self { chunks: Vec::new(), bound: 0, log: None }
     }
 
     #[inline]
@@ -22,6 +24,9 @@ impl<T: Clone + Default> Chunks<T> {
 
     #[inline]
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        if self.log.is_some() {
+            self.note(index);
+        }
         self.chunks.get_mut((index >> BITS) as usize)?.get_mut(index as usize & (CHUNK - 1))
     }
 
@@ -36,7 +41,10 @@ impl<T: Clone + Default> Chunks<T> {
         if chunk.is_empty() {
             *chunk = vec![T::default(); CHUNK];
         }
-        &mut chunk[index as usize & (CHUNK - 1)]
+        if self.log.is_some() {
+            self.note(index);
+        }
+        &mut self.chunks[at][index as usize & (CHUNK - 1)]
     }
 
     /// One more than the largest index ever ensured.
@@ -53,7 +61,37 @@ impl<T: Clone + Default> Chunks<T> {
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        if let Some((log, _)) = &mut self.log {
+            for (at, chunk) in self.chunks.iter().enumerate() {
+                let index = |i: usize| (at << BITS | i) as u32;
+                log.extend(chunk.iter().enumerate().map(|(i, record)| (index(i), record.clone())));
+            }
+        }
         self.chunks.iter_mut().flatten()
+    }
+
+    #[cold]
+    fn note(&mut self, index: u32) {
+        let old = self.get(index).cloned();
+        if let (Some((log, _)), Some(old)) = (&mut self.log, old) {
+            log.push((index, old));
+        }
+    }
+
+    /// From here on, changes are noted.
+    pub(crate) fn begin(&mut self) {
+        self.log = Some((Vec::new(), self.bound));
+    }
+
+    /// Puts back what was noted.
+    pub(crate) fn undo(&mut self) {
+        let Some((log, bound)) = self.log.take() else { return };
+        for (index, old) in log.into_iter().rev() {
+            if let Some(record) = self.get_mut(index) {
+                *record = old;
+            }
+        }
+        self.bound = bound;
     }
 
     pub(crate) fn bytes(&self) -> usize {

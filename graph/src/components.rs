@@ -14,6 +14,7 @@ use crate::decay::{FIXED_BITS, decay, exp2_fixed};
 use crate::links::{LinkGraph, Place};
 use crate::node::Node;
 use crate::records::{Account, Link, NONE};
+use crate::undo::Kept;
 
 /// A component as an account sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,8 +47,8 @@ pub(crate) struct Record {
 pub(crate) struct Generation {
     pub(crate) start_ms: i64,
     pub(crate) tag: u8,
-    pub(crate) records: Vec<Record>,
-    pub(crate) free: Vec<u32>,
+    pub(crate) records: Kept<Record>,
+    pub(crate) free: Kept<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -59,13 +60,13 @@ pub(crate) struct Components {
     epoch_ms: i64,
     per_growth: f64,
     /// Joined links already seen in an epoch that has not begun.
-    ahead: Vec<(u32, Node)>,
+    pub(crate) ahead: Vec<(u32, Node)>,
 }
 
 impl Components {
     pub(crate) fn new(config: &GraphConfig) -> Self {
         let generation =
-            || Generation { start_ms: 0, tag: 1, records: Vec::new(), free: Vec::new() };
+            || Generation { start_ms: 0, tag: 1, records: Kept::new(), free: Kept::new() };
         let mut new = Self {
             generations: [generation(), generation()],
             older: 0,

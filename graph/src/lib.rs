@@ -37,6 +37,7 @@ mod records;
 mod rings;
 mod saved;
 mod suspicion;
+mod undo;
 mod unions;
 mod view;
 

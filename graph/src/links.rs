@@ -8,6 +8,7 @@ use crate::decay::hub_discount;
 use crate::node::{INDEX_NONE, Node};
 use crate::recents::{RECENTS_MAX, Recent, Set};
 use crate::records::{Account, EXISTS, Entity, Link, LinkView, NONE};
+use crate::undo::{Before, Kept};
 
 /// An account's links are all walked up to this many; beyond, the most recently seen.
 pub(crate) const WALK_MAX: usize = RECENTS_MAX;
@@ -83,7 +84,7 @@ pub struct LinkGraph {
     pub(crate) accounts: Chunks<Account>,
     /// By kind; those of kind 0 by the slot that the account's record names.
     pub(crate) entities: Vec<Chunks<Entity>>,
-    pub(crate) account_slots_free: Vec<u32>,
+    pub(crate) account_slots_free: Kept<u32>,
     pub(crate) account_slots_n: u32,
     pub(crate) links: Blocks<Link>,
     pub(crate) recents: Blocks<Recent>,
@@ -95,6 +96,8 @@ pub struct LinkGraph {
     /// An account's entity record went, and its mark with it: a node may be listed twice.
     pub(crate) dirty_repeats: bool,
     pub(crate) emptied: Vec<Node>,
+    /// In a trial: what is put back as a whole.
+    pub(crate) before: Option<Box<Before>>,
     pub(crate) per_strength: f64,
     pub(crate) per_new: [f64; 2],
     discounts: Vec<f32>,
@@ -108,7 +111,7 @@ impl LinkGraph {
         Ok(Self {
             accounts: Chunks::new(),
             entities: config.kinds.iter().map(|_| Chunks::new()).collect(),
-            account_slots_free: Vec::new(),
+            account_slots_free: Kept::new(),
             account_slots_n: 0,
             links: Blocks::new(),
             recents: Blocks::new(),
@@ -119,6 +122,7 @@ impl LinkGraph {
             dirty_entities: Vec::new(),
             dirty_repeats: false,
             emptied: Vec::new(),
+            before: None,
             per_strength: per(config.strength_half_life_ms),
             per_new: [per(config.new_short_half_life_ms), per(config.new_long_half_life_ms)],
             discounts: (0..1024).map(hub_discount).collect(),

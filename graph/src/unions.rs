@@ -81,16 +81,21 @@ impl LinkGraph {
             return;
         };
         let generation = &mut self.components.generations[slot];
-        let (x, y) = (generation.records[at_a as usize], generation.records[at_b as usize]);
+        let records = &mut generation.records;
+        let (Some(&x), Some(&y)) = (records.get(at_a as usize), records.get(at_b as usize)) else {
+            return;
+        };
         let (root, leaf, keep, spare) =
             if x.size >= y.size { (a, b, at_a, at_b) } else { (b, a, at_b, at_a) };
-        generation.records[keep as usize] = Record {
-            size: x.size + y.size,
-            bad: x.bad + y.bad,
-            min_key: x.min_key.min(y.min_key),
-            earliest_ms: x.earliest_ms.min(y.earliest_ms),
-            growth: x.growth.wrapping_add(y.growth),
-        };
+        if let Some(record) = records.get_mut(keep as usize) {
+            *record = Record {
+                size: x.size + y.size,
+                bad: x.bad + y.bad,
+                min_key: x.min_key.min(y.min_key),
+                earliest_ms: x.earliest_ms.min(y.earliest_ms),
+                growth: x.growth.wrapping_add(y.growth),
+            };
+        }
         generation.free.push(spare);
         // Swapping the successors of one member each makes one circle of two.
         let next = self.accounts.get(root).map_or(root, |l| l.next[slot]);
@@ -129,7 +134,7 @@ impl LinkGraph {
         let generation = &mut self.components.generations[slot];
         let at = match generation.free.pop() {
             Some(at) => {
-                generation.records[at as usize] = new;
+                *generation.records.get_mut(at as usize)? = new;
                 at
             }
             None => {

@@ -4,6 +4,7 @@ use super::Failure;
 use super::progress::{Progress, cpu_time, grouped, megabytes, memory_peak_bytes};
 use super::setup::{EngineArgs, engine, moment};
 use crate::config;
+use crate::telemetry;
 use crate::pipeline::{self, Places, Plan};
 use crate::service::{self, Settings, Stop};
 use crate::sink::files::OutputPaths;
@@ -114,7 +115,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 /// The service, until it is asked to stop.
 fn serve(args: &EngineArgs) -> Result<(), Failure> {
     let loaded = config::load(&args.config)?;
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    telemetry::logs::init(&loaded.config.log).map_err(Failure::failed)?;
     let settings = Settings::new(loaded, args.model.clone(), args.strict_ties)?;
     let stop = Stop::default();
     stop.on_signals()?;

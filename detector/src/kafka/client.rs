@@ -1,7 +1,8 @@
 //! Clients as the protocol needs them, and errors as a person needs them.
 
 use super::config::{Delivery, KafkaSection};
-use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::{ClientConfig, ClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// What went wrong with Kafka.
@@ -100,9 +101,42 @@ pub fn consumer(section: &KafkaSection) -> ClientConfig {
         .set("isolation.level", "read_committed")
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "error")
-        .set("enable.partition.eof", "true");
+        .set("auto.offset.reset", "error");
     config
+}
+
+/// A consumer that also says when a partition's end is reached.
+pub fn reader(section: &KafkaSection) -> ClientConfig {
+    let mut config = consumer(section);
+    config.set("enable.partition.eof", "true");
+    config
+}
+
+/// What the client says by itself goes to the log; the end of a partition is nothing to be said.
+pub struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::PartitionEOF) => {}
+            _ => tracing::warn!("kafka: {error}: {reason}"),
+        }
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+/// A consumer as it is used here.
+pub type QuietConsumer = BaseConsumer<Quiet>;
+
+/// Makes a consumer.
+///
+/// # Errors
+/// When a property is refused.
+pub fn make(config: &ClientConfig) -> Result<QuietConsumer, Trouble> {
+    config.create_with_context(Quiet).map_err(|e| {
+        Trouble::Fatal(format!("the consumer's settings: {e}\nhint: see [kafka] properties and consumer"))
+    })
 }
 
 /// The producer of all outputs.

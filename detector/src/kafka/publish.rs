@@ -1,7 +1,7 @@
 //! Outputs into Kafka, behind the engine, by a thread of their own: actions, scores, dead letters, the journal, and how far all of
 //! it goes, in one transaction per commit interval.
 
-use super::client::{self, Trouble};
+use super::client::{self, QuietConsumer, Trouble};
 use super::config::{Delivery, KafkaSection};
 use super::journal::{Entry, Offsets, Run, Tp};
 use super::source::{DeadMessage, list};
@@ -11,7 +11,7 @@ use engine::effects::Effects;
 use engine::wire::write_score;
 use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
@@ -96,7 +96,7 @@ impl ProducerContext for Context {
 pub struct Prepared {
     producer: BaseProducer<Context>,
     deliveries: Arc<Deliveries>,
-    group: BaseConsumer,
+    group: QuietConsumer,
     section: KafkaSection,
 }
 
@@ -113,9 +113,7 @@ impl Prepared {
         if section.delivery == Delivery::ExactlyOnce {
             producer.init_transactions(PATIENCE).map_err(|e| Trouble::of("cannot begin to publish", &e))?;
         }
-        let group = client::consumer(section)
-            .create()
-            .map_err(|e| Trouble::Fatal(format!("the consumer's settings: {e}")))?;
+        let group = client::make(&client::consumer(section))?;
         Ok(Self { producer, deliveries, group, section: section.clone() })
     }
 

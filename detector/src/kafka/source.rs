@@ -1,13 +1,13 @@
 //! Messages out of Kafka, decoded, in batches, by a thread of their own.
 
-use super::client::Trouble;
+use super::client::{QuietConsumer, Trouble};
 use super::journal::{self, Offsets, Run, Tp};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use engine::Input;
 use engine::effects::SourceRef;
 use engine::limits::DEAD_LETTER_BYTES_MAX;
 use engine::wire::{Decoder, Reject};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Timestamp};
 use rdkafka::{Message, Offset, TopicPartitionList};
@@ -199,7 +199,7 @@ impl Source {
     ///
     /// # Errors
     /// When the client refuses the assignment or no thread can be made.
-    pub fn start(consumer: BaseConsumer, reader: Reader, at: &Offsets) -> Result<Self, Trouble> {
+    pub fn start(consumer: QuietConsumer, reader: Reader, at: &Offsets) -> Result<Self, Trouble> {
         let assigned = list(at).and_then(|list| consumer.assign(&list));
         assigned.map_err(|e| Trouble::of("cannot take the partitions", &e))?;
         let (send, out) = bounded(BATCHES_MAX);
@@ -225,7 +225,7 @@ impl Drop for Source {
 }
 
 fn poll(
-    consumer: &BaseConsumer,
+    consumer: &QuietConsumer,
     reader: &Reader,
     at: &mut Offsets,
     send: &Sender<FromSource>,

@@ -1,9 +1,9 @@
 //! What is asked of the brokers: which partitions there are, what they hold, how far the group has committed.
 
-use super::client::{self, Trouble};
+use super::client::{self, QuietConsumer, Trouble};
 use super::config::KafkaSection;
 use super::journal::{Entry, Offsets, Tp};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Asks the brokers.
 pub struct Topics {
-    consumer: BaseConsumer,
+    consumer: QuietConsumer,
     section: KafkaSection,
 }
 
@@ -24,9 +24,7 @@ impl Topics {
     /// # Errors
     /// When the settings are refused.
     pub fn new(section: &KafkaSection) -> Result<Self, Trouble> {
-        let consumer = client::consumer(section)
-            .create()
-            .map_err(|e| Trouble::Fatal(format!("the consumer's settings: {e}")))?;
+        let consumer = client::make(&client::reader(section))?;
         Ok(Self { consumer, section: section.clone() })
     }
 

@@ -56,9 +56,7 @@ pub fn run<S: Shards + Send + 'static>(settings: &Settings, ready: Ready<S>, sto
         .map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
     let reader = settings.reader(&engine);
     let topics = reader.topics.clone();
-    let consumer = client::consumer(&settings.kafka)
-        .create()
-        .map_err(|e| Trouble::Fatal(format!("the consumer's settings: {e}")))?;
+    let consumer = client::make(&client::consumer(&settings.kafka))?;
     let source = Source::start(consumer, reader, &at)?;
     let newcomers = watch_partitions(settings, &at, stop)?;
     tracing::info!(epoch, replayed, partitions = at.len(), model = engine.versions().model, policy = engine.versions().policy, "live");

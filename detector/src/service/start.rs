@@ -2,7 +2,7 @@
 
 use super::position::{self, Detail};
 use super::{Settings, Stop, names};
-use crate::kafka::client::{self, Trouble};
+use crate::kafka::client::{self, QuietConsumer, Trouble};
 use crate::kafka::journal::{self, Offsets, Tp};
 use crate::kafka::publish::{Committed, Prepared};
 use crate::kafka::source::{self, Batch};
@@ -11,7 +11,7 @@ use crate::store::redis::{Position, RedisStoreError, Shards, Start, Store};
 use engine::effects::Effects;
 use engine::{Engine, Wanted};
 use rdkafka::Message;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use serde::Deserialize;
 use std::collections::{BTreeMap, VecDeque};
@@ -161,9 +161,7 @@ fn replay(
     }
     let wanted = engine.wanted();
     engine.want(Wanted { state_only: true, ..Wanted::default() });
-    let consumer: BaseConsumer = client::consumer(&settings.kafka)
-        .create()
-        .map_err(|e| Trouble::Fatal(format!("the consumer's settings: {e}")))?;
+    let consumer: QuietConsumer = client::make(&client::reader(&settings.kafka))?;
     let reader = settings.reader(engine);
     let open: Offsets = from.iter().filter(|(tp, _)| runs.iter().any(|r| r.tp() == **tp)).map(|(tp, o)| (tp.clone(), *o)).collect();
     let assigned = source::list(&open).and_then(|list| consumer.assign(&list));

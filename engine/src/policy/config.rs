@@ -43,7 +43,7 @@ impl ActionKind {
     ];
 
     /// Its name in configuration and in published actions.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",
             Self::Observe => "observe",

@@ -237,6 +237,11 @@ impl Policy {
         self.rules.iter().position(|rule| rule.name == name)
     }
 
+    /// The rule that a saved tag stands for, if it still exists.
+    pub(crate) fn rule_of_tag(&self, tag: u32) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.tag == tag)
+    }
+
     /// Why a rule decided, for a moderator; with the values of this event. Allocates.
     pub fn reason(&self, rule: u16, row: &[f32], scores: &ScoreView) -> String {
         let rule = self.rules.get(usize::from(rule));

@@ -52,6 +52,8 @@ pub struct LastAction {
     pub expires_at_ms: Option<i64>,
     /// The published action's id; zeros until it is told.
     pub action_id: [u8; 16],
+    /// Names the rule that decided it.
+    pub(crate) rule_tag: u32,
 }
 
 impl AccountPolicyState {
@@ -66,7 +68,16 @@ impl AccountPolicyState {
             at_ms: self.at_ms,
             expires_at_ms: self.expires_at_ms,
             action_id: self.action_id,
+            rule_tag: self.rule_tag,
         })
+    }
+
+    /// Rules that are in their cool-down: tag, what each asked for, and the end; the one that wakes last first.
+    pub(crate) fn quiet(&self, ts_ms: i64) -> Vec<(u32, ActionKind, i64)> {
+        let quiet = self.fired.iter().filter(|f| f.quiet_until_ms > ts_ms);
+        let mut quiet: Vec<_> = quiet.map(|f| (f.rule_tag, f.action, f.quiet_until_ms)).collect();
+        quiet.sort_by_key(|(tag, _, until_ms)| (std::cmp::Reverse(*until_ms), *tag));
+        quiet
     }
 
     /// Tells the id under which the action that was just decided is published, so that a reversal can name

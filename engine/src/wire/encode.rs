@@ -2,7 +2,7 @@
 
 use super::Reject;
 use crate::limits::DEAD_LETTER_BYTES_MAX;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::io::Write;
 
@@ -45,7 +45,7 @@ pub struct ActionV1 {
 }
 
 /// The parts of a score.
-#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ScoresV1 {
     /// The trees' probability.
     pub behaviour: f64,
@@ -54,7 +54,7 @@ pub struct ScoresV1 {
 }
 
 /// One reason.
-#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ReasonV1 {
     /// The feature's name.
     pub code: String,
@@ -105,7 +105,7 @@ pub struct EventRefV1 {
 }
 
 /// What decided.
-#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct VersionsV1 {
     /// The model bundle's id, or `labelfree`.
     pub model: String,

@@ -33,6 +33,22 @@ pub enum RejectCode {
 }
 
 impl RejectCode {
+    /// All of them, in their order.
+    pub const ALL: [Self; 12] = [
+        Self::NotJson,
+        Self::NotUtf8,
+        Self::NotAnObject,
+        Self::MissingField,
+        Self::WrongType,
+        Self::Empty,
+        Self::BadTs,
+        Self::TsJump,
+        Self::TooLarge,
+        Self::TextTooLong,
+        Self::TooManyEntities,
+        Self::Full,
+    ];
+
     /// The code as it is written.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -51,6 +67,9 @@ impl RejectCode {
         }
     }
 }
+
+// A code that is added has to be listed.
+const _: () = assert!(RejectCode::Full as usize + 1 == RejectCode::ALL.len());
 
 /// A message that could not be read. `detail` never contains values of the message.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,7 @@
+//! The service's HTTP calls, through real connections, with an engine's thread behind them.
+
+mod calls;
+mod doc;
+mod explain;
+mod metrics;
+mod service;
