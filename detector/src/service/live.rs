@@ -2,7 +2,8 @@
 
 use super::checkpoints::{Checkpoints, Job, Outcome};
 use super::start::Ready;
-use super::{Settings, Stop, names};
+use super::{Around, Settings, Stop, names};
+use crate::health::State;
 use crate::kafka::client::{self, Trouble};
 use crate::kafka::journal::{Offsets, Tp};
 use crate::kafka::publish::{Outputs, Publisher};
@@ -10,7 +11,9 @@ use crate::kafka::source::{Batch, FromSource, Source};
 use crate::kafka::topics::Topics;
 use crate::store::redis::Shards;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crate::telemetry::{CheckpointDone, Queue, Stage};
 use engine::{Engine, Wanted};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The line looks around at least this often.
@@ -23,8 +26,17 @@ const REPLAY_MESSAGES_MAX: u64 = 20_000_000;
 /// A publisher or a store that does not end by itself is left behind after this.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
 
+/// Where the partitions end, as far as is known.
+type Ends = Arc<Mutex<Offsets>>;
+/// How often their ends are asked for.
+const ENDS_EVERY: Duration = Duration::from_secs(5);
+
 struct Line<'a> {
     settings: &'a Settings,
+    around: &'a Around,
+    /// When size and lag were last told.
+    told: Instant,
+    ends: Ends,
     engine: Engine,
     publisher: Publisher,
     checkpoints: Checkpoints,
@@ -37,6 +49,8 @@ struct Line<'a> {
     /// When the last durable one was cut, and how long it took to write.
     last_cut: Instant,
     cut: Instant,
+    /// Event time at the newest cut.
+    cut_ts_ms: i64,
     took: Duration,
     /// Messages taken since the last durable cut, and since the newest cut.
     since_durable: u64,
@@ -47,7 +61,7 @@ struct Line<'a> {
 ///
 /// # Errors
 /// What ended it otherwise.
-pub fn run<S: Shards + Send + 'static>(settings: &Settings, ready: Ready<S>, stop: &Stop) -> Result<(), Trouble> {
+pub fn run<S: Shards + Send + 'static>(settings: &Settings, ready: Ready<S>, around: &Around, stop: &Stop) -> Result<(), Trouble> {
     let Ready { mut engine, store, producer, at, outputs, epoch, replayed } = ready;
     engine.want(Wanted { scores: settings.kafka.scores.is_some(), ..Wanted::default() });
     let interval = Duration::from_millis(settings.times.commit_interval_ms.max(1) as u64);
@@ -58,10 +72,20 @@ pub fn run<S: Shards + Send + 'static>(settings: &Settings, ready: Ready<S>, sto
     let topics = reader.topics.clone();
     let consumer = client::make(&client::consumer(&settings.kafka))?;
     let source = Source::start(consumer, reader, &at)?;
-    let newcomers = watch_partitions(settings, &at, stop)?;
+    let ends = Ends::default();
+    let newcomers = watch_partitions(settings, &at, &ends, stop)?;
     tracing::info!(epoch, replayed, partitions = at.len(), model = engine.versions().model, policy = engine.versions().policy, "live");
+    around.telemetry.engine_counts(&engine.counts());
+    around.health.assigned(at.keys().map(|tp| (tp.topic.clone(), tp.partition)));
+    around.health.checkpoint_durable(engine.watermark_ms());
+    around.health.source_up(true);
+    around.health.store_up(true);
+    around.health.set_state(State::Live);
     let mut line = Line {
         settings,
+        around,
+        told: Instant::now(),
+        ends,
         engine,
         publisher,
         checkpoints,
@@ -71,6 +95,7 @@ pub fn run<S: Shards + Send + 'static>(settings: &Settings, ready: Ready<S>, sto
         writing: false,
         last_cut: Instant::now(),
         cut: Instant::now(),
+        cut_ts_ms: 0,
         took: Duration::ZERO,
         since_durable: replayed,
         since_cut: replayed,
@@ -92,9 +117,12 @@ impl Line<'_> {
             if !new.is_empty() {
                 tracing::info!(partitions = new.len(), "taking up new partitions");
                 self.at.extend(new.clone());
+                let all = self.at.keys().map(|tp| (tp.topic.clone(), tp.partition));
+                self.around.health.assigned(all);
                 let _ = source.add.send(new);
             }
         }
+        self.tell();
         let behind = self.since_durable > REPLAY_MESSAGES_MAX || self.last_cut.elapsed() > REPLAY_TIME_MAX;
         if behind && self.writing {
             // The input waits where it is; nothing is lost.
@@ -125,15 +153,48 @@ impl Line<'_> {
             self.since_cut += u64::from(run.n);
             self.since_durable += u64::from(run.n);
         }
+        let telemetry = &self.around.telemetry;
         let mut effects = self.publisher.effects();
+        let begun = Instant::now();
         self.engine.step(inputs, &mut effects);
+        telemetry.latency(Stage::Step, begun.elapsed());
+        let read = dead.len();
+        for letter in &dead {
+            telemetry.rejected(letter.reject.code, 1);
+        }
+        for draft in &effects.actions {
+            telemetry.action(draft.action(), draft.is_shadow());
+        }
         for (source, reject) in effects.rejects.drain(..) {
             let found = originals.iter().position(|o| o.partition == source.partition && o.offset == source.offset);
             if let Some(found) = found {
                 dead.push(originals.swap_remove(found).dead(&self.topics, reject));
             }
         }
-        self.publisher.publish(Outputs { effects, dead, runs })
+        for letter in dead.iter().skip(read) {
+            self.around.telemetry.rejected(letter.reject.code, 1);
+        }
+        let begun = Instant::now();
+        let published = self.publisher.publish(Outputs { effects, dead, runs });
+        self.around.telemetry.back_pressure(Queue::Effects, begun.elapsed());
+        published
+    }
+
+    /// What is seen from outside.
+    fn tell(&mut self) {
+        let Around { telemetry, health, queries } = self.around;
+        queries.answer(&mut self.engine);
+        health.beat();
+        health.applied(self.engine.watermark_ms());
+        telemetry.engine_counts(&self.engine.counts());
+        if self.told.elapsed() > Duration::from_secs(1) {
+            self.told = Instant::now();
+            telemetry.size(&self.engine.size());
+            for (tp, end) in self.ends.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                let next = self.at.get(tp).copied().unwrap_or(0);
+                health.lag(&tp.topic, tp.partition, (end - next).max(0));
+            }
+        }
     }
 
     /// Which partition it is that cannot be read on, the brokers know.
@@ -164,6 +225,7 @@ impl Line<'_> {
             versions: engine.versions_shared(),
             privacy: engine.privacy_fingerprint(),
         });
+        self.cut_ts_ms = self.engine.watermark_ms();
         (self.writing, self.cut, self.since_cut) = (true, Instant::now(), 0);
         Ok(())
     }
@@ -174,10 +236,17 @@ impl Line<'_> {
             match outcome {
                 Outcome::Done { took, records, bytes } => {
                     tracing::debug!(records, bytes, seconds = took.as_secs_f64(), "checkpoint");
+                    self.around.telemetry.checkpoint_done(&CheckpointDone { took, bytes, records });
+                    self.around.health.checkpoint_durable(self.cut_ts_ms);
+                    self.around.health.store_up(true);
                     (self.writing, self.took, self.last_cut) = (false, took, self.cut);
                     self.since_durable = self.since_cut;
                 }
-                Outcome::Waiting(why) => tracing::warn!("checkpoints wait, events go on: {why}"),
+                Outcome::Waiting(why) => {
+                    self.around.health.store_up(false);
+                    self.around.telemetry.checkpoint_failed();
+                    tracing::warn!("checkpoints wait, events go on: {why}");
+                }
                 Outcome::Failed(error) => return Err(error.into()),
             }
         }
@@ -186,6 +255,7 @@ impl Line<'_> {
 
     /// No more input; what was taken is published, and its state durable.
     fn drain(mut self) -> Result<(), Trouble> {
+        self.around.health.set_state(State::Draining);
         self.source = None;
         let until = Instant::now() + DRAIN_MAX;
         let mut last = false;
@@ -212,15 +282,22 @@ impl Line<'_> {
 }
 
 /// Asks now and then whether there are new partitions, by a thread of its own.
-fn watch_partitions(settings: &Settings, at: &Offsets, stop: &Stop) -> Result<Receiver<Offsets>, Trouble> {
+fn watch_partitions(settings: &Settings, at: &Offsets, ends: &Ends, stop: &Stop) -> Result<Receiver<Offsets>, Trouble> {
     let (send, receive): (Sender<Offsets>, _) = bounded(1);
     let topics = Topics::new(&settings.kafka)?;
     let every = Duration::from_millis(settings.times.partitions_every_ms.max(1000) as u64);
     let mut known: Vec<Tp> = at.keys().cloned().collect();
-    let stop = stop.clone();
+    let (stop, ends) = (stop.clone(), ends.clone());
     let body = move || {
-        let mut asked = Instant::now();
-        while !stop.asked() {
+        let (mut asked, mut looked) = (Instant::now(), None::<Instant>);
+        // A life that ended leaves its receiver.
+        while !stop.asked() && Arc::strong_count(&ends) > 1 {
+            if looked.is_none_or(|looked| looked.elapsed() > ENDS_EVERY) {
+                looked = Some(Instant::now());
+                let found = known.iter().filter_map(|tp| Some((tp.clone(), topics.bounds(tp).ok()?.1)));
+                let found: Offsets = found.collect();
+                ends.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+            }
             std::thread::sleep(Duration::from_millis(100));
             if asked.elapsed() < every {
                 continue;

@@ -15,12 +15,17 @@ mod start;
 use crate::command::Failure;
 use crate::command::setup::engine_of;
 use crate::config::Loaded;
+use crate::health::{Health, State};
+use crate::http::{self, Queries, Server};
 use crate::kafka::client::Trouble;
 use crate::kafka::config::{KafkaSection, Times};
 use crate::kafka::source::Reader;
 use crate::kafka::topics::Topics;
 use crate::store::redis::{RedisSection, RedisShards, Shards, Store, random_pause};
+use crate::telemetry::Telemetry;
 use engine::Engine;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -93,17 +98,64 @@ impl Stop {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// SIGTERM and SIGINT ask; the second one leaves at once.
+    /// SIGTERM and SIGINT ask; a later one leaves at once. Some tools send the first one twice, so one that follows at its heels
+    /// does not count.
     ///
     /// # Errors
     /// When signals cannot be caught.
     pub fn on_signals(&self) -> std::io::Result<()> {
-        for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-            // In this order: the first signal only arms it.
-            signal_hook::flag::register_conditional_shutdown(signal, 130, self.0.clone())?;
-            signal_hook::flag::register(signal, self.0.clone())?;
-        }
+        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        let stop = self.clone();
+        std::thread::Builder::new().name("signals".into()).spawn(move || {
+            let mut first: Option<Instant> = None;
+            for _ in signals.forever() {
+                match first {
+                    None => {
+                        first = Some(Instant::now());
+                        stop.ask();
+                    }
+                    Some(first) if first.elapsed() > HEELS => std::process::exit(130),
+                    Some(_) => {}
+                }
+            }
+        })?;
         Ok(())
+    }
+}
+
+/// Signals so close to the first are the first.
+const HEELS: Duration = Duration::from_millis(500);
+
+/// What looks at the service from outside.
+pub struct Around {
+    /// Metrics.
+    pub telemetry: Telemetry,
+    /// How it is.
+    pub health: Arc<Health>,
+    /// Questions to the engine.
+    pub queries: Queries,
+}
+
+impl Around {
+    fn start(settings: &Settings, engine: &Engine) -> Result<(Self, Option<Server>), Failure> {
+        let http = http::Settings::of(&settings.loaded.config.http)
+            .map_err(|problems| Failure::failed(problems.join("\n  ")))?;
+        let telemetry = Telemetry::new();
+        let health = Arc::new(Health::new(http.limits));
+        let (asking, queries) = http::queries(&telemetry);
+        telemetry.versions(engine.versions());
+        let context = http::Context {
+            telemetry: telemetry.clone(),
+            health: health.clone(),
+            asking,
+            decoder: Arc::new(engine.decoder()),
+            finisher: engine.finisher(),
+        };
+        let server = Server::start(&http, context).map_err(Failure::failed)?;
+        if let Some(server) = &server {
+            tracing::info!(address = %server.address(), "answers HTTP");
+        }
+        Ok((Self { telemetry, health, queries }, server))
     }
 }
 
@@ -113,8 +165,9 @@ impl Stop {
 /// What needs a person.
 pub fn run(settings: &Settings, stop: &Stop) -> Result<(), Failure> {
     let mut problems = Vec::new();
-    if let Err(Trouble::Fatal(e) | Trouble::StartOver(e)) = settings.engine() {
-        problems.push(e);
+    let engine = settings.engine();
+    if let Err(Trouble::Fatal(e) | Trouble::StartOver(e)) = &engine {
+        problems.push(e.clone());
     }
     if let Err(Trouble::Fatal(e) | Trouble::StartOver(e)) = Topics::new(&settings.kafka).and_then(|topics| topics.check()) {
         problems.push(e);
@@ -125,10 +178,22 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<(), Failure> {
     if !problems.is_empty() {
         return Err(Failure::failed(problems.join("\n  ")));
     }
+    let engine = engine.map_err(Failure::failed)?;
+    let (around, server) = Around::start(settings, &engine)?;
+    drop(engine);
+    let ended = lives(settings, &around, stop);
+    if let Some(server) = server {
+        server.stop();
+    }
+    ended
+}
+
+/// One life after the other.
+fn lives(settings: &Settings, around: &Around, stop: &Stop) -> Result<(), Failure> {
     let mut attempt = 0;
     while !stop.asked() {
         let begun = Instant::now();
-        match instance(settings, stop) {
+        match instance(settings, around, stop) {
             Ok(()) => return Ok(()),
             Err(Trouble::Fatal(e)) => return Err(Failure::failed(e)),
             Err(Trouble::StartOver(e)) => {
@@ -142,18 +207,19 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<(), Failure> {
 }
 
 /// From standing by to the end of one life.
-fn instance(settings: &Settings, stop: &Stop) -> Result<(), Trouble> {
+fn instance(settings: &Settings, around: &Around, stop: &Stop) -> Result<(), Trouble> {
+    around.health.set_state(State::Starting);
     let shards = RedisShards::open(&settings.redis)?;
     let mut store = Store::new(shards, settings.redis.limits());
-    if !wait_for_lease(&mut store, stop)? {
+    if !wait_for_lease(&mut store, around, stop)? {
         return Ok(());
     }
-    let ready = start::start(settings, store, stop)?;
-    live::run(settings, ready, stop)
+    let ready = start::start(settings, store, around, stop)?;
+    live::run(settings, ready, around, stop)
 }
 
 /// Waits while another instance gives signs of life. False: asked to stop meanwhile.
-fn wait_for_lease<S: Shards>(store: &mut Store<S>, stop: &Stop) -> Result<bool, Trouble> {
+fn wait_for_lease<S: Shards>(store: &mut Store<S>, around: &Around, stop: &Stop) -> Result<bool, Trouble> {
     let mut said = false;
     while store.is_owner_alive()? {
         if stop.asked() {
@@ -161,8 +227,11 @@ fn wait_for_lease<S: Shards>(store: &mut Store<S>, stop: &Stop) -> Result<bool, 
         }
         if !said {
             said = true;
+            around.health.set_state(State::Standby);
             tracing::info!("another instance is live: standing by");
         }
+        around.health.beat();
+        around.health.store_up(true);
         std::thread::sleep(Duration::from_millis(200));
     }
     Ok(!stop.asked())

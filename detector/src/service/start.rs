@@ -1,7 +1,8 @@
 //! From nothing to live, in the order that the protocol fixes: lease, producer, confirmation, O, base, load, second look, replay.
 
 use super::position::{self, Detail};
-use super::{Settings, Stop, names};
+use super::{Around, Settings, Stop, names};
+use crate::health::State;
 use crate::kafka::client::{self, QuietConsumer, Trouble};
 use crate::kafka::journal::{self, Offsets, Tp};
 use crate::kafka::publish::{Committed, Prepared};
@@ -52,9 +53,10 @@ impl From<RedisStoreError> for Trouble {
 ///
 /// # Errors
 /// What is in the way; whether a person is needed is part of it.
-pub fn start<S: Shards>(settings: &Settings, mut store: Store<S>, stop: &Stop) -> Result<Ready<S>, Trouble> {
+pub fn start<S: Shards>(settings: &Settings, mut store: Store<S>, around: &Around, stop: &Stop) -> Result<Ready<S>, Trouble> {
     let section = &settings.kafka;
     let epoch = store.claim()?;
+    around.health.lease_epoch(epoch.into());
     tracing::info!(epoch, "holds the lease");
     let producer = Prepared::new(section)?;
     let durable = store.confirm()?;
@@ -89,7 +91,8 @@ pub fn start<S: Shards>(settings: &Settings, mut store: Store<S>, stop: &Stop) -
     }
     let mut until = from.clone();
     until.extend(committed);
-    let replayed = replay(settings, &topics, &mut engine, &detail, &from, &until, stop)?;
+    around.health.set_state(State::Replaying);
+    let replayed = replay(settings, &topics, &mut engine, &detail, &from, &until, around, stop)?;
     let outputs = published(settings, &topics, &mut engine, &detail)?;
     store.look_again()?;
     Ok(Ready { engine, store, producer, at: until, outputs, epoch, replayed })
@@ -140,6 +143,7 @@ fn load<S: Shards>(store: &mut Store<S>, engine: &mut Engine) -> Result<(), Trou
 }
 
 /// Brings the state from `from` to `until` in the journal's order; nothing is scored and nothing published.
+#[expect(clippy::too_many_arguments, reason = "each is another thing")]
 fn replay(
     settings: &Settings,
     topics: &Topics,
@@ -147,6 +151,7 @@ fn replay(
     detail: &Detail,
     from: &Offsets,
     until: &Offsets,
+    around: &Around,
     stop: &Stop,
 ) -> Result<u64, Trouble> {
     let (entries, _) = topics.journal(detail.journal)?;
@@ -192,6 +197,10 @@ fn replay(
                 effects.clear();
                 taken += 1;
                 done += 1;
+                if done.is_multiple_of(4096) {
+                    around.health.beat();
+                    around.telemetry.replay(total, done);
+                }
                 continue;
             }
             match consumer.poll(Duration::from_millis(100)) {
@@ -211,6 +220,7 @@ fn replay(
             }
         }
     }
+    around.telemetry.replay(total, done);
     engine.want(wanted);
     Ok(done)
 }
