@@ -1,3 +1,4 @@
 //! Where state outlives the process.
 
 pub mod embedded;
+pub mod redis;

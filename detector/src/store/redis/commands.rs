@@ -1,0 +1,131 @@
+//! Calls as Redis commands.
+
+use super::call::{Call, Change, Guard, Step};
+use super::names::Keys;
+use super::protocol::{FORMAT, Tag};
+use redis::Cmd;
+
+/// A script's text and its SHA-1, by which the server knows it.
+pub struct Script {
+    /// The text.
+    pub text: &'static str,
+    /// The hash.
+    pub hash: String,
+}
+
+impl Script {
+    fn new(text: &'static str) -> Self {
+        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
+    }
+}
+
+/// The scripts.
+pub struct Scripts {
+    claim: Script,
+    beat: Script,
+    confirm: Script,
+    begin: Script,
+    chunk: Script,
+    finish: Script,
+    first: Script,
+    withdraw: Script,
+}
+
+macro_rules! guarded {
+    ($name:literal) => {
+        Script::new(concat!(include_str!("scripts/guard.lua"), include_str!($name)))
+    };
+}
+
+impl Default for Scripts {
+    fn default() -> Self {
+        Self {
+            claim: Script::new(include_str!("scripts/claim.lua")),
+            beat: Script::new(include_str!("scripts/beat.lua")),
+            confirm: guarded!("scripts/confirm.lua"),
+            begin: guarded!("scripts/begin.lua"),
+            chunk: guarded!("scripts/chunk.lua"),
+            finish: guarded!("scripts/finish.lua"),
+            first: guarded!("scripts/first.lua"),
+            withdraw: guarded!("scripts/withdraw.lua"),
+        }
+    }
+}
+
+impl Scripts {
+    /// The script of a call.
+    #[must_use]
+    pub fn of(&self, call: &Call) -> &Script {
+        match call {
+            Call::Claim { .. } => &self.claim,
+            Call::Beat { .. } => &self.beat,
+            Call::Guarded(_, step) => match step {
+                Step::Confirm => &self.confirm,
+                Step::Begin { .. } => &self.begin,
+                Step::Chunk { .. } => &self.chunk,
+                Step::Finish { .. } => &self.finish,
+                Step::First { .. } => &self.first,
+                Step::Withdraw => &self.withdraw,
+            },
+        }
+    }
+}
+
+/// `EVALSHA` (or `EVAL` with `text`) of a call on a shard.
+#[must_use]
+pub fn command(keys: &Keys, shard: u16, call: &Call, verb: &str, script: &str) -> Cmd {
+    let mut cmd = redis::cmd(verb);
+    cmd.arg(script);
+    let head = keys.head(shard);
+    match call {
+        Call::Claim { epoch, owner, shards } => {
+            cmd.arg(1).arg(head).arg(*epoch).arg(owner.to_string()).arg(*shards).arg(FORMAT);
+        }
+        Call::Beat { epoch, owner, ttl_ms } => {
+            cmd.arg(2).arg(head).arg(keys.alive());
+            cmd.arg(*epoch).arg(owner.to_string()).arg(*ttl_ms);
+        }
+        Call::Guarded(guard, step) => guarded(&mut cmd, head, *guard, step),
+    }
+    cmd
+}
+
+fn guarded(cmd: &mut Cmd, head: String, guard: Guard, step: &Step) {
+    let items = if let Step::Chunk { items, .. } = step { items.as_slice() } else { &[] };
+    cmd.arg(1 + items.len()).arg(head);
+    for item in items {
+        cmd.arg(&item.key);
+    }
+    cmd.arg(guard.epoch).arg(guard.owner.to_string()).arg(guard.seq);
+    match step {
+        Step::Confirm | Step::Withdraw => {}
+        Step::Begin { base } => {
+            cmd.arg(base.field());
+        }
+        Step::Finish { tag, position } => {
+            cmd.arg(tag.field()).arg(position);
+        }
+        Step::First { position } => {
+            cmd.arg(Tag::FIRST.field()).arg(position);
+        }
+        Step::Chunk { base, tag, .. } => {
+            cmd.arg(base.epoch).arg(base.n).arg(tag.epoch).arg(tag.n);
+            let letters: Vec<u8> = items.iter().map(|item| letter(&item.change)).collect();
+            cmd.arg(letters);
+            for item in items {
+                let value: &[u8] =
+                    if let Change::Write(value) = &item.change { value } else { b"" };
+                cmd.arg(value);
+            }
+        }
+    }
+}
+
+fn letter(change: &Change) -> u8 {
+    match change {
+        Change::Write(_) => b'w',
+        Change::Delete => b'd',
+        Change::Tidy => b't',
+        Change::Erase => b'e',
+    }
+}

@@ -1,0 +1,55 @@
+//! Signs of life: how standbys notice that the owner is gone. Safety never rests on them.
+
+use super::call::{Call, Reply};
+use super::error::RedisStoreError;
+use super::shards::Shards;
+use super::store::{Store, lost};
+use std::time::Duration;
+
+impl<S: Shards> Store<S> {
+    /// Says that the owner lives for another `ttl`. Call it every third of that. One round trip.
+    ///
+    /// # Errors
+    /// `Lost` when another process has claimed.
+    pub fn heartbeat(&mut self, ttl: Duration) -> Result<(), RedisStoreError> {
+        // Zero would take the sign away.
+        self.beat("heartbeat", u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX >> 1).max(1))
+    }
+
+    /// Gives up the sign of life, so that a standby takes over at once; the claim stays until it does.
+    ///
+    /// # Errors
+    /// As [`Store::heartbeat`].
+    pub fn release(&mut self) -> Result<(), RedisStoreError> {
+        self.beat("release", 0)
+    }
+
+    /// Whether some owner gave a sign of life that still holds. One round trip; claims nothing.
+    ///
+    /// # Errors
+    /// When Redis cannot be asked, which says nothing about the owner.
+    pub fn is_owner_alive(&mut self) -> Result<bool, RedisStoreError> {
+        let owner = self.shards.alive().map_err(|e| RedisStoreError::from_call("heartbeat", e))?;
+        Ok(owner.is_some())
+    }
+
+    /// Publishes the field table of a layout at `det:layout:<hash>`, for other readers. One round trip.
+    ///
+    /// # Errors
+    /// When it was not written.
+    pub fn publish_layout(&mut self, hash: &str, json: &str) -> Result<(), RedisStoreError> {
+        self.shards
+            .publish_layout(hash, json)
+            .map_err(|e| RedisStoreError::from_call("publish layout", e))
+    }
+
+    fn beat(&mut self, what: &'static str, ttl_ms: u64) -> Result<(), RedisStoreError> {
+        let lease = self.held(what)?;
+        let call = Call::Beat { epoch: lease.epoch, owner: lease.owner, ttl_ms };
+        match self.shards.call(0, &call) {
+            Ok(Reply::Done) => Ok(()),
+            Ok(_) => Err(lost(0, what)),
+            Err(why) => Err(RedisStoreError::from_call(what, why)),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Rule 6: reading the state at a checkpoint; as the owner, or beside it as a standby.
+
+use super::call::CallError;
+use super::error::RedisStoreError;
+use super::names::Name;
+use super::protocol::{Position, Tag, common_base};
+use super::record::Record;
+use super::shards::Shards;
+use super::store::{Store, lost};
+use std::collections::{BTreeSet, HashSet};
+use std::hash::{BuildHasher, RandomState};
+
+/// How many records lie between two calls of `progress`.
+const EVERY: u64 = 4096;
+
+impl<S: Shards> Store<S> {
+    /// Hands over every record that exists at the base, in no order, each once; `progress` gets the count
+    /// now and then. Call it after [`Store::recover`] or [`Store::first_checkpoint`], and [`Store::look_again`] after it.
+    /// Reads everything that Redis holds under the prefix.
+    ///
+    /// # Errors
+    /// When Redis cannot be read, a record is damaged, or `each` says why it does not take one.
+    pub fn load(
+        &mut self,
+        each: impl FnMut(&Name, &[u8]) -> Result<(), String>,
+        progress: impl FnMut(u64),
+    ) -> Result<u64, RedisStoreError> {
+        let Some((base, _)) = self.confirmed("load")?.base else {
+            return Err(RedisStoreError::OutOfTurn { what: "load", first: "recover" });
+        };
+        let (count, tidy) = self.read_at(base, each, progress)?;
+        if let Some(lease) = &mut self.lease {
+            lease.tidy = tidy;
+        }
+        Ok(count)
+    }
+
+    /// For a standby: the newest checkpoint common to all shards. Claims nothing.
+    ///
+    /// # Errors
+    /// When Redis cannot be read, or the shards disagree.
+    pub fn peek_base(&mut self) -> Result<Option<(Tag, Position)>, RedisStoreError> {
+        Ok(common_base(&self.headers("read as a standby")?)?)
+    }
+
+    /// For a standby: as [`Store::load`], beside an owner that goes on writing. What was handed over is whole only if
+    /// this returns `Ok`: then the checkpoint was readable on every shard from beginning to end.
+    ///
+    /// # Errors
+    /// `Lost` when the owner moved on meanwhile: forget what was read, and begin again with [`Store::peek_base`].
+    pub fn peek_load(
+        &mut self,
+        base: Tag,
+        each: impl FnMut(&Name, &[u8]) -> Result<(), String>,
+        progress: impl FnMut(u64),
+    ) -> Result<u64, RedisStoreError> {
+        let what = "read as a standby";
+        let before = self.headers(what)?;
+        let (count, _) = self.read_at(base, each, progress)?;
+        let after = self.headers(what)?;
+        for (shard, (before, after)) in (0..).zip(before.iter().zip(&after)) {
+            // A begin withdraws a checkpoint before the first record is written over it. Numbers that went back say
+            // that Redis did.
+            let back = (after.epoch, after.seq) < (before.epoch, before.seq);
+            if back || !before.readable.contains_key(&base) || !after.readable.contains_key(&base) {
+                return Err(lost(shard, what));
+            }
+        }
+        Ok(count)
+    }
+
+    /// The newest value of one record, whether its checkpoint is complete or not: for looking at it, as any other
+    /// service does. One round trip.
+    ///
+    /// # Errors
+    /// When Redis cannot be read, or the record is damaged.
+    pub fn newest(&mut self, name: &Name) -> Result<Option<Vec<u8>>, RedisStoreError> {
+        let bytes = self
+            .shards
+            .record(name)
+            .map_err(|why| RedisStoreError::from_call("read a record", why))?;
+        let Some(bytes) = bytes else { return Ok(None) };
+        let record = Record::read(&bytes).ok_or_else(|| damaged(name, "no envelope"))?;
+        Ok(record.versions().next().and_then(|(_, value)| value.map(<[u8]>::to_vec)))
+    }
+
+    /// Reads all records at a checkpoint; returns their count, and the names that the next checkpoint has to tidy.
+    fn read_at(
+        &mut self,
+        base: Tag,
+        mut each: impl FnMut(&Name, &[u8]) -> Result<(), String>,
+        mut progress: impl FnMut(u64),
+    ) -> Result<(u64, BTreeSet<Name>), RedisStoreError> {
+        // SCAN may give a key twice. 128 random-keyed bits of it, so that memory stays small and two keys are
+        // never taken for one.
+        let hashers = [RandomState::new(), RandomState::new()];
+        let mut seen: HashSet<[u64; 2]> = HashSet::new();
+        let mut tidy = BTreeSet::new();
+        let mut count = 0;
+        let mut failure = None;
+        let shards = self.shards.count();
+        let read = self.shards.records(&mut |shard, name, bytes| {
+            if !seen.insert([hashers[0].hash_one(&name), hashers[1].hash_one(&name)]) {
+                return Ok(());
+            }
+            let mut fail = |why: &str| {
+                failure = Some(damaged(&name, why));
+                Err(CallError::Never { place: String::new(), why: String::new() })
+            };
+            if name.shard(shards) != shard {
+                return fail("it is on a shard where it does not belong");
+            }
+            let Some(record) = Record::read(bytes) else { return fail("no envelope") };
+            let value = record.at(base).and_then(|(_, value)| value);
+            if let Some(value) = value {
+                if let Err(why) = each(&name, value) {
+                    return fail(&why);
+                }
+                count += 1;
+                if count % EVERY == 0 {
+                    progress(count);
+                }
+            }
+            if value.is_none() || record.ahead_of(base) {
+                tidy.insert(name);
+            }
+            Ok(())
+        });
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        read.map_err(|why| RedisStoreError::from_call("load", why))?;
+        progress(count);
+        Ok((count, tidy))
+    }
+}
+
+fn damaged(name: &Name, why: &str) -> RedisStoreError {
+    // Keys are personal data: a log gets the sort of record, and enough to find it by.
+    RedisStoreError::Damaged { what: format!("a record of {}: {why}", name.describe()) }
+}

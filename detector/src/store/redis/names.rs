@@ -1,0 +1,195 @@
+//! Records' names, their shards and their keys in Redis.
+
+use std::fmt::Write as _;
+
+/// What sort of record it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Domain {
+    /// A profile of a kind.
+    Profile {
+        /// The kind: `account`, `device`.
+        kind: String,
+    },
+    /// A table that belongs to no key.
+    Global,
+}
+
+/// The name of a record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name {
+    /// Its sort.
+    pub domain: Domain,
+    /// Its key, as text.
+    pub key: String,
+}
+
+impl Name {
+    /// A profile's name.
+    #[must_use]
+    pub fn profile(kind: &str, key: &str) -> Self {
+        Self { domain: Domain::Profile { kind: kind.to_owned() }, key: key.to_owned() }
+    }
+
+    /// A global table's name.
+    #[must_use]
+    pub fn global(name: &str) -> Self {
+        Self { domain: Domain::Global, key: name.to_owned() }
+    }
+
+    /// What may stand in a log: keys are personal data, so their CRC-32 in place of them.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match &self.domain {
+            Domain::Profile { kind } => {
+                format!("kind {kind}, key with CRC-32 {:08x}", crc32fast::hash(self.key.as_bytes()))
+            }
+            Domain::Global => format!("global {}", self.key),
+        }
+    }
+
+    /// Its shard out of `shards` (at least one): the CRC-32 (IEEE) of `kind:key`, or of `g:name`, before encoding,
+    /// modulo the number of shards.
+    #[must_use]
+    pub fn shard(&self, shards: u16) -> u16 {
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(match &self.domain {
+            Domain::Profile { kind } => kind.as_bytes(),
+            Domain::Global => b"g",
+        });
+        crc.update(b":");
+        crc.update(self.key.as_bytes());
+        // The remainder is below `shards`.
+        (crc.finalize() % u32::from(shards.max(1))) as u16
+    }
+}
+
+/// The keys of one deployment: its prefix and its number of shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// Before every key.
+    pub prefix: String,
+    /// Number of shards.
+    pub shards: u16,
+}
+
+impl Keys {
+    /// The header of a shard.
+    #[must_use]
+    pub fn head(&self, shard: u16) -> String {
+        format!("{}{{s{shard:03}}}:head", self.prefix)
+    }
+
+    /// The owner's sign of life, beside the first shard's header.
+    #[must_use]
+    pub fn alive(&self) -> String {
+        format!("{}{{s000}}:alive", self.prefix)
+    }
+
+    /// A published layout.
+    #[must_use]
+    pub fn layout(&self, hash: &str) -> String {
+        let mut key = format!("{}layout:", self.prefix);
+        encode(hash, &mut key);
+        key
+    }
+
+    /// What the keys of all records begin with.
+    #[must_use]
+    pub fn records(&self) -> String {
+        format!("{}{{s", self.prefix)
+    }
+
+    /// The key of a record.
+    #[must_use]
+    pub fn record(&self, name: &Name) -> String {
+        let mut key = format!("{}{{s{:03}}}:", self.prefix, name.shard(self.shards));
+        match &name.domain {
+            Domain::Profile { kind } => {
+                key.push_str("p:");
+                encode(kind, &mut key);
+                key.push(':');
+            }
+            Domain::Global => key.push_str("g:"),
+        }
+        encode(&name.key, &mut key);
+        key
+    }
+
+    /// The name behind a record's key; `None` for any other key.
+    #[must_use]
+    pub fn name(&self, key: &[u8]) -> Option<Name> {
+        let rest = std::str::from_utf8(key).ok()?.strip_prefix(&self.prefix)?.strip_prefix("{s")?;
+        let (shard, rest) = rest.split_once("}:")?;
+        let name = match rest.split_once(':')? {
+            ("p", rest) => {
+                let (kind, key) = rest.split_once(':')?;
+                Name { domain: Domain::Profile { kind: decode(kind)? }, key: decode(key)? }
+            }
+            ("g", name) => Name { domain: Domain::Global, key: decode(name)? },
+            _ => return None,
+        };
+        // Only the one right way to write it: nothing else was written here.
+        (shard.len() == 3 && self.record(&name).as_bytes() == key).then_some(name)
+    }
+}
+
+/// Percent-encodes what has a meaning in a key.
+fn encode(text: &str, out: &mut String) {
+    for c in text.chars() {
+        match c {
+            '{' | '}' | ':' | '%' => {
+                // Writing to a string does not fail.
+                let _ = write!(out, "%{:02X}", c as u32);
+            }
+            _ => out.push(c),
+        }
+    }
+}
+
+fn decode(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        out.push_str(before);
+        out.push(match after.get(..2)? {
+            "7B" => '{',
+            "7D" => '}',
+            "3A" => ':',
+            "25" => '%',
+            _ => return None,
+        });
+        rest = &after[2..];
+    }
+    out.push_str(rest);
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn keys_are_those_of_the_contract() {
+        let keys = Keys { prefix: "det:".to_owned(), shards: 256 };
+        // CRC-32 of "account:a1", taken from Python's zlib.
+        assert_eq!(keys.record(&Name::profile("account", "a1")), "det:{s002}:p:account:a1");
+        assert!(keys.record(&Name::profile("ip", "::1")).ends_with(":p:ip:%3A%3A1"));
+        assert_eq!(keys.head(42), "det:{s042}:head");
+        assert_eq!(keys.layout("ab"), "det:layout:ab");
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_gives_its_name_back(kind in "\\PC{0,8}", key in "\\PC{0,20}", shards in 1u16..=256, global: bool) {
+            let keys = Keys { prefix: "det:".to_owned(), shards };
+            let name = if global { Name::global(&key) } else { Name::profile(&kind, &key) };
+            let text = keys.record(&name);
+            prop_assert_eq!(keys.name(text.as_bytes()), Some(name.clone()));
+            // One hash tag, the shard's, whatever the key holds.
+            prop_assert_eq!(text.matches('{').count(), 1);
+            prop_assert_eq!(text.matches('}').count(), 1);
+            prop_assert!(name.shard(shards) < shards);
+        }
+    }
+}
