@@ -458,8 +458,8 @@ fn life(store: &mut Store<Shared>, kafka: &Shared, plan: &Plan) -> Result<(), Ou
             producer = kafka.init()?;
         }
         Order::LoadBeforeClaim => {
-            if let Some((base, _)) = store.peek_base().map_err(out)? {
-                early_load = Some((base, read_at(store, base)?));
+            if let Some((base, position)) = store.peek_base().map_err(out)? {
+                early_load = Some((base, position, read_at(store, base)?));
             }
             store.claim().map_err(out)?;
             producer = kafka.init()?;
@@ -476,6 +476,13 @@ fn life(store: &mut Store<Shared>, kafka: &Shared, plan: &Plan) -> Result<(), Ou
     };
     let committed = o.map(at).unwrap_or_default();
     let start = match plan.common_base {
+        _ if early_load.is_some() => {
+            let (base, position, _) = early_load.clone().expect("it is some");
+            if let Some(lease) = &mut store.lease {
+                lease.base = Some((base, position.clone()));
+            }
+            Start::From { base, position }
+        }
         true => store.recover(&committed, &at(0)).map_err(out)?,
         false => store.recover_from_smallest(&committed, &at(0)).map_err(out)?,
     };
@@ -489,8 +496,7 @@ fn life(store: &mut Store<Shared>, kafka: &Shared, plan: &Plan) -> Result<(), Ou
     };
     let mut memory = Memory::new();
     match (&early_load, base) {
-        (Some((read, early)), Some(base)) if *read == base => memory = early.clone(),
-        (Some(_), Some(base)) => memory = read_at(store, base)?,
+        (Some((_, _, early)), _) => memory = early.clone(),
         (_, Some(_)) => {
             store
                 .load(
