@@ -63,7 +63,8 @@ impl<S: Shards> Store<S> {
         };
         forward(&before, position)?;
         // A number is used once, whatever becomes of it.
-        lease.n = lease.n.checked_add(1).ok_or(RedisStoreError::Exhausted { what: "checkpoints" })?;
+        lease.n =
+            lease.n.checked_add(1).ok_or(RedisStoreError::Exhausted { what: "checkpoints" })?;
         let tag = Tag { epoch: lease.epoch, n: lease.n };
         let mut tidy = lease.tidy.clone();
         let text = text_of(position, what)?;

@@ -113,7 +113,8 @@ fn guarded(cmd: &mut Cmd, head: String, guard: Guard, step: &Step) {
             let letters: Vec<u8> = items.iter().map(|item| letter(&item.change)).collect();
             cmd.arg(letters);
             for item in items {
-                let value: &[u8] = if let Change::Write(value) = &item.change { value } else { b"" };
+                let value: &[u8] =
+                    if let Change::Write(value) = &item.change { value } else { b"" };
                 cmd.arg(value);
             }
         }

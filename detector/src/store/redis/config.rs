@@ -118,35 +118,67 @@ impl RedisSection {
             }
             RedisMode::Sentinel | RedisMode::Cluster => {
                 if self.urls.is_empty() {
-                    no("urls", "is empty\n  hint: name at least one node, as `redis://host:port`".to_owned());
+                    no(
+                        "urls",
+                        "is empty\n  hint: name at least one node, as `redis://host:port`"
+                            .to_owned(),
+                    );
                 }
                 for url in &self.urls {
                     if let Some(why) = bad_url(url) {
                         no("urls", why);
                     } else if url.starts_with("unix") {
-                        no("urls", format!("{} is a socket\n  hint: nodes are named as `redis://host:port`", without_secrets(url)));
+                        no(
+                            "urls",
+                            format!(
+                                "{} is a socket\n  hint: nodes are named as `redis://host:port`",
+                                without_secrets(url)
+                            ),
+                        );
                     }
                 }
             }
         }
         if (self.mode == RedisMode::Sentinel) == self.master_name.is_empty() {
-            no("master_name", match self.mode {
-                RedisMode::Sentinel => "is missing\n  hint: it is in the Sentinels' `sentinel monitor NAME ...`".to_owned(),
-                _ => "is for `mode = \"sentinel\"` only".to_owned(),
-            });
+            no(
+                "master_name",
+                match self.mode {
+                    RedisMode::Sentinel => {
+                        "is missing\n  hint: it is in the Sentinels' `sentinel monitor NAME ...`"
+                            .to_owned()
+                    }
+                    _ => "is for `mode = \"sentinel\"` only".to_owned(),
+                },
+            );
         }
         if self.username.is_some() && self.password.is_none() {
-            no("password", "is missing, but there is a `username`\n  hint: password = \"${REDIS_PASSWORD}\"".to_owned());
+            no(
+                "password",
+                "is missing, but there is a `username`\n  hint: password = \"${REDIS_PASSWORD}\""
+                    .to_owned(),
+            );
         }
         let strange = |c: char| c.is_whitespace() || c.is_control() || "{}*?[]^\\".contains(c);
         if self.prefix.is_empty() || self.prefix.contains(strange) {
-            no("prefix", format!("`{}` cannot be used\n  hint: letters, digits and `:`, like `det:`", self.prefix));
+            no(
+                "prefix",
+                format!(
+                    "`{}` cannot be used\n  hint: letters, digits and `:`, like `det:`",
+                    self.prefix
+                ),
+            );
         }
         if !(1..=256).contains(&self.shards) {
             no("shards", format!("{} is not within 1 to 256", self.shards));
         }
         if !(1..=4096).contains(&self.chunk_records) {
-            no("chunk_records", format!("{} is not within 1 to 4096\n  hint: 256 keeps a call near a millisecond", self.chunk_records));
+            no(
+                "chunk_records",
+                format!(
+                    "{} is not within 1 to 4096\n  hint: 256 keeps a call near a millisecond",
+                    self.chunk_records
+                ),
+            );
         }
         if !(4096..=8 << 20).contains(&self.chunk_bytes) {
             no("chunk_bytes", format!("{} is not within 4096 and 8388608", self.chunk_bytes));
@@ -184,16 +216,20 @@ impl RedisSection {
 
 /// What is wrong with a URL, without its secrets.
 fn bad_url(url: &str) -> Option<String> {
-    if url.starts_with("rediss://") && redis::IntoConnectionInfo::into_connection_info(url).is_err() {
+    if url.starts_with("rediss://") && redis::IntoConnectionInfo::into_connection_info(url).is_err()
+    {
         return Some(format!(
             "{} cannot be used: this build has no TLS\n  hint: use `redis://` to a TLS tunnel on this machine (stunnel, a sidecar)",
             without_secrets(url)
         ));
     }
     match redis::parse_redis_url(url) {
-        Some(_) => redis::IntoConnectionInfo::into_connection_info(url)
-            .err()
-            .map(|_| format!("{} cannot be used\n  hint: redis://[user:password@]host:port[/db]", without_secrets(url))),
+        Some(_) => redis::IntoConnectionInfo::into_connection_info(url).err().map(|_| {
+            format!(
+                "{} cannot be used\n  hint: redis://[user:password@]host:port[/db]",
+                without_secrets(url)
+            )
+        }),
         None => Some(format!(
             "{} is no Redis URL\n  hint: redis://[user:password@]host:port[/db], or unix:///path/to/socket",
             without_secrets(url)

@@ -87,7 +87,11 @@ impl Servers {
         let place = "the Sentinels";
         let failed = |e: &RedisError| CallError::NotNow {
             place: place.to_owned(),
-            why: format!("{}\nhint: `redis-cli -p 26379 sentinel get-master-addr-by-name {}` asks them", shown(e), self.section.master_name),
+            why: format!(
+                "{}\nhint: `redis-cli -p 26379 sentinel get-master-addr-by-name {}` asks them",
+                shown(e),
+                self.section.master_name
+            ),
         };
         let mut sentinel = Sentinel::build(self.section.urls.clone()).map_err(|e| failed(&e))?;
         let node = SentinelNodeConnectionInfo::default()
@@ -129,7 +133,8 @@ impl Servers {
         }
         Err(last.unwrap_or_else(|| CallError::NotNow {
             place: "the cluster".to_owned(),
-            why: "no node has a hash slot\nhint: `redis-cli --cluster check` says what is missing".to_owned(),
+            why: "no node has a hash slot\nhint: `redis-cli --cluster check` says what is missing"
+                .to_owned(),
         }))
     }
 
@@ -192,7 +197,11 @@ fn ranges(value: &Value, host: &str) -> Vec<(u16, u16, String)> {
             let named = named.filter(|n| !n.is_empty()).unwrap_or_else(|| host.to_owned());
             let port: u16 = redis::from_redis_value_ref(master.get(1)?).ok()?;
             // An address of version 6 needs its brackets.
-            let named = if named.contains(':') && !named.starts_with('[') { format!("[{named}]") } else { named };
+            let named = if named.contains(':') && !named.starts_with('[') {
+                format!("[{named}]")
+            } else {
+                named
+            };
             Some((from, to, format!("{named}:{port}")))
         })
         .collect()
@@ -225,7 +234,9 @@ fn of_open(place: &str, e: &RedisError) -> CallError {
     match of_call(place, e) {
         CallError::Unknown { place, why } => CallError::NotNow {
             place,
-            why: format!("cannot connect: {why}\nhint: is Redis running there, and reachable from here?"),
+            why: format!(
+                "cannot connect: {why}\nhint: is Redis running there, and reachable from here?"
+            ),
         },
         known => known,
     }
@@ -234,21 +245,43 @@ fn of_open(place: &str, e: &RedisError) -> CallError {
 /// What an error says about a call that was sent.
 pub(super) fn of_call(place: &str, e: &RedisError) -> CallError {
     let hint = match e.code() {
-        Some("NOAUTH" | "WRONGPASS") => Err("wrong or missing credentials\nhint: set `redis.username` and `redis.password`, or put them into the URL"),
-        Some("NOPERM") => Err("the user may not do that\nhint: ACL SETUSER ... ~det:* +@read +@write +@scripting +@connection +info +waitaof +cluster|slots (with your prefix)"),
+        Some("NOAUTH" | "WRONGPASS") => Err(
+            "wrong or missing credentials\nhint: set `redis.username` and `redis.password`, or put them into the URL",
+        ),
+        Some("NOPERM") => Err(
+            "the user may not do that\nhint: ACL SETUSER ... ~det:* +@read +@write +@scripting +@connection +info +waitaof +cluster|slots (with your prefix)",
+        ),
         Some("OOM") => Ok("Redis is full\nhint: raise `maxmemory`; the policy stays noeviction"),
-        Some("READONLY") => Ok("this is a replica\nhint: name the master, or use `mode = \"sentinel\"` or `\"cluster\"`"),
+        Some("READONLY") => Ok(
+            "this is a replica\nhint: name the master, or use `mode = \"sentinel\"` or `\"cluster\"`",
+        ),
         Some("LOADING") => Ok("Redis is reading its files\nhint: wait"),
-        Some("BUSY") => Ok("a script runs for too long\nhint: which other program uses this Redis? `SCRIPT KILL` ends the script"),
-        Some("MISCONF") => Ok("Redis cannot write to its disk\nhint: see its log; is the disk full?"),
+        Some("BUSY") => Ok(
+            "a script runs for too long\nhint: which other program uses this Redis? `SCRIPT KILL` ends the script",
+        ),
+        Some("MISCONF") => {
+            Ok("Redis cannot write to its disk\nhint: see its log; is the disk full?")
+        }
         Some("NOREPLICAS") => Ok("too few replicas\nhint: see `min-replicas-to-write`"),
-        Some("MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN") => Ok("the cluster is not whole\nhint: wait, or see `redis-cli --cluster check`"),
-        Some("MOVED" | "ASK") => Ok("the hash slot is being moved\nhint: do not reshard while a detector runs"),
-        Some("WRONGTYPE" | "DAMAGED") => Err("something else was written under this prefix\nhint: use another `redis.prefix`, or restore a backup"),
+        Some("MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN") => {
+            Ok("the cluster is not whole\nhint: wait, or see `redis-cli --cluster check`")
+        }
+        Some("MOVED" | "ASK") => {
+            Ok("the hash slot is being moved\nhint: do not reshard while a detector runs")
+        }
+        Some("WRONGTYPE" | "DAMAGED") => Err(
+            "something else was written under this prefix\nhint: use another `redis.prefix`, or restore a backup",
+        ),
         // An answer that says no.
-        Some(_) => Err("an answer that was not expected\nhint: Redis 6.2 or later, or Valkey, is needed"),
-        None if e.kind() == ErrorKind::AuthenticationFailed => Err("wrong credentials\nhint: set `redis.username` and `redis.password`, or put them into the URL"),
-        None if e.kind() == ErrorKind::InvalidClientConfig => Err("this cannot be connected to\nhint: see `redis.url`"),
+        Some(_) => {
+            Err("an answer that was not expected\nhint: Redis 6.2 or later, or Valkey, is needed")
+        }
+        None if e.kind() == ErrorKind::AuthenticationFailed => Err(
+            "wrong credentials\nhint: set `redis.username` and `redis.password`, or put them into the URL",
+        ),
+        None if e.kind() == ErrorKind::InvalidClientConfig => {
+            Err("this cannot be connected to\nhint: see `redis.url`")
+        }
         // The connection, or an answer cut short: nobody knows.
         None => return unknown(place, shown(e)),
     };

@@ -75,7 +75,9 @@ pub enum RedisStoreError {
         to: Option<i64>,
     },
     /// Numbers ran out: four thousand million epochs or checkpoints.
-    #[error("no more numbers for {what}\nhint: use another `redis.prefix` and `--rebuild-from earliest`")]
+    #[error(
+        "no more numbers for {what}\nhint: use another `redis.prefix` and `--rebuild-from earliest`"
+    )]
     Exhausted {
         /// What was counted.
         what: &'static str,

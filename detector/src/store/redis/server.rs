@@ -56,14 +56,16 @@ impl RedisShards {
             let facts: BTreeMap<&str, &str> =
                 info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
             let fact = |name: &str| facts.get(name).copied().unwrap_or_default();
-            let never =
-                |why: String| Err(CallError::Never { place: place.clone(), why });
-            let not_now = |why: &str| Err(CallError::NotNow { place: place.clone(), why: why.to_owned() });
+            let never = |why: String| Err(CallError::Never { place: place.clone(), why });
+            let not_now =
+                |why: &str| Err(CallError::NotNow { place: place.clone(), why: why.to_owned() });
             if fact("loading") == "1" {
                 return not_now("Redis is reading its files\nhint: wait");
             }
             if fact("role") == "slave" {
-                return not_now("this is a replica\nhint: name the master, or use `mode = \"sentinel\"` or `\"cluster\"`");
+                return not_now(
+                    "this is a replica\nhint: name the master, or use `mode = \"sentinel\"` or `\"cluster\"`",
+                );
             }
             let policy = fact("maxmemory_policy");
             if !policy.is_empty() && policy != "noeviction" {
@@ -92,7 +94,10 @@ impl RedisShards {
                     "Redis has no WAITAOF (7.2): after a power loss the detector may refuse to start; it never starts wrong"
                 );
             } else {
-                tracing::info!(server = place, "checkpoints count once they are on the disk (WAITAOF)");
+                tracing::info!(
+                    server = place,
+                    "checkpoints count once they are on the disk (WAITAOF)"
+                );
             }
             self.waitaof &= append_only && new_enough;
         }
@@ -121,7 +126,11 @@ impl RedisShards {
             }
         }
         let place = self.servers.place(key)?;
-        Err(CallError::NotNow { place, why: "the hash slot is being moved\nhint: do not reshard while a detector runs".to_owned() })
+        Err(CallError::NotNow {
+            place,
+            why: "the hash slot is being moved\nhint: do not reshard while a detector runs"
+                .to_owned(),
+        })
     }
 
     fn failed(&mut self, place: &str, e: &RedisError) -> CallError {
@@ -206,7 +215,11 @@ impl Shards for RedisShards {
             }
         }
         let place = self.servers.place(&head)?;
-        Err(CallError::NotNow { place, why: "the hash slot is being moved\nhint: do not reshard while a detector runs".to_owned() })
+        Err(CallError::NotNow {
+            place,
+            why: "the hash slot is being moved\nhint: do not reshard while a detector runs"
+                .to_owned(),
+        })
     }
 
     fn wait(&mut self, shard: u16) -> Result<Durable, CallError> {
@@ -227,7 +240,10 @@ impl Shards for RedisShards {
         }
         Err(CallError::NotNow {
             place,
-            why: format!("not on the disk after {} ms ({local} here, {copies} of {replicas} replicas)\nhint: is the disk slow, is a replica down?", self.section.timeout_ms),
+            why: format!(
+                "not on the disk after {} ms ({local} here, {copies} of {replicas} replicas)\nhint: is the disk slow, is a replica down?",
+                self.section.timeout_ms
+            ),
         })
     }
 

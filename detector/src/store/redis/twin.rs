@@ -30,8 +30,10 @@ pub struct Rules {
     pub two_markers: bool,
     /// A first checkpoint withdraws nothing.
     pub first_adds: bool,
-    /// A wait makes durable.
-    pub wait: bool,
+    /// The wait behind a claim makes durable.
+    pub wait_claim: bool,
+    /// Any other wait makes durable.
+    pub wait_base: bool,
     /// A wait knows the connection that carried the call.
     pub same_connection: bool,
 }
@@ -47,7 +49,8 @@ impl Default for Rules {
             tombstones: true,
             two_markers: true,
             first_adds: true,
-            wait: true,
+            wait_claim: true,
+            wait_base: true,
             same_connection: true,
         }
     }
@@ -187,7 +190,9 @@ impl Twin {
 
     /// Makes everything durable that a shard holds.
     pub fn wait(&mut self, shard: u16) {
-        if self.rules.wait {
+        // The first link after a claim is its confirmation.
+        let behind_claim = self.now(shard).header.seq == 1;
+        if if behind_claim { self.rules.wait_claim } else { self.rules.wait_base } {
             let shard = &mut self.shards[usize::from(shard)];
             shard.durable = shard.history.len() - 1;
         }

@@ -93,7 +93,12 @@ impl Search {
         let mut twin = Twin::new(self.shards);
         twin.rules = self.rules;
         twin.waitaof = self.waitaof;
-        World { twin, kafka: Kafka::default(), late: Vec::new(), processes: vec![Process::default()] }
+        World {
+            twin,
+            kafka: Kafka::default(),
+            late: Vec::new(),
+            processes: vec![Process::default()],
+        }
     }
 
     /// Goes through all states, nearest first.
@@ -182,7 +187,12 @@ impl Search {
                     let mut world = node.world.clone();
                     world.twin.crash(shard, to);
                     let fewer = Bounds { losses: left.losses - 1, ..left };
-                    add(format!("shard {shard} loses {} calls", newest - to), world, fewer, node.current);
+                    add(
+                        format!("shard {shard} loses {} calls", newest - to),
+                        world,
+                        fewer,
+                        node.current,
+                    );
                 }
             }
             if left.restores > 0 {
@@ -190,7 +200,12 @@ impl Search {
                     let mut world = node.world.clone();
                     world.twin.restore(shard, to);
                     let fewer = Bounds { restores: left.restores - 1, ..left };
-                    add(format!("shard {shard} is set back by {} calls", newest - to), world, fewer, node.current);
+                    add(
+                        format!("shard {shard} is set back by {} calls", newest - to),
+                        world,
+                        fewer,
+                        node.current,
+                    );
                 }
             }
         }
@@ -198,7 +213,12 @@ impl Search {
             let mut world = node.world.clone();
             let (shard, call) = world.late.remove(i);
             let reply = world.twin.call(shard, &call);
-            add(format!("a late call comes to shard {shard}: {reply:?}"), world, left, node.current);
+            add(
+                format!("a late call comes to shard {shard}: {reply:?}"),
+                world,
+                left,
+                node.current,
+            );
         }
         if node.world.kafka.decided.is_some() {
             let mut world = node.world.clone();
@@ -230,13 +250,16 @@ impl Search {
             if self.bounds.restores == 0 {
                 world.twin.forget_older();
             }
-            moves.push((what, match end {
-                End::Going | End::Over => {
-                    let left = Bounds { faults, ..left };
-                    Ok(Node { world, left, current, trace: None })
-                }
-                end => Err(end),
-            }));
+            moves.push((
+                what,
+                match end {
+                    End::Going | End::Over => {
+                        let left = Bounds { faults, ..left };
+                        Ok(Node { world, left, current, trace: None })
+                    }
+                    end => Err(end),
+                },
+            ));
         }
         moves
     }
@@ -260,7 +283,14 @@ fn nothing(search: &Search) {
 fn nothing_wrong_with_one_process_and_faults() {
     for shards in [1, 2] {
         for events in [TOUCHES, DELETION] {
-            let bounds = Bounds { processes: 1, faults: 1, late: true, losses: 1, states: usize::MAX, ..Bounds::default() };
+            let bounds = Bounds {
+                processes: 1,
+                faults: 1,
+                late: true,
+                losses: 1,
+                states: usize::MAX,
+                ..Bounds::default()
+            };
             nothing(&Search::right(shards, events, bounds));
         }
     }

@@ -201,7 +201,10 @@ struct Hand {
 struct Shared(Rc<RefCell<Hand>>, u16);
 
 impl Shared {
-    fn ask(&self, run: impl FnOnce(&mut World, usize, Fate) -> Answer) -> Result<Rc<Answer>, CallError> {
+    fn ask(
+        &self,
+        run: impl FnOnce(&mut World, usize, Fate) -> Answer,
+    ) -> Result<Rc<Answer>, CallError> {
         let hand = &mut *self.0.borrow_mut();
         let known = hand.world.processes[hand.me].answers.get(hand.at).cloned();
         if let Some(answer) = known {
@@ -210,7 +213,10 @@ impl Shared {
         }
         let Some(fate) = hand.fate.take().or(hand.endless.then_some(Fate::Arrives)) else {
             hand.stopped = true;
-            return Err(CallError::Never { place: String::new(), why: "the step is over".to_owned() });
+            return Err(CallError::Never {
+                place: String::new(),
+                why: "the step is over".to_owned(),
+            });
         };
         let answer = Rc::new(run(&mut hand.world, hand.me, fate));
         hand.world.processes[hand.me].answers.push(answer.clone());
@@ -319,7 +325,8 @@ impl Shards for Shared {
     }
 
     fn header(&mut self, shard: u16) -> Result<Header, CallError> {
-        let answer = self.ask(|world, _, _| Answer::Header(world.twin.now(shard).header.clone()))?;
+        let answer =
+            self.ask(|world, _, _| Answer::Header(world.twin.now(shard).header.clone()))?;
         match &*answer {
             Answer::Header(header) => Ok(header.clone()),
             other => panic!("a program that does not repeat itself: {other:?}"),
@@ -331,7 +338,9 @@ impl Shards for Shared {
         for shard in 0..self.1 {
             let answer = self.ask(|world, _, _| {
                 let records = &world.twin.now(shard).records;
-                Answer::Records(records.iter().map(|(k, v)| (shard, k.clone(), v.clone())).collect())
+                Answer::Records(
+                    records.iter().map(|(k, v)| (shard, k.clone(), v.clone())).collect(),
+                )
             })?;
             let Answer::Records(records) = &*answer else {
                 panic!("a program that does not repeat itself: {answer:?}")
@@ -449,8 +458,8 @@ fn life(store: &mut Store<Shared>, kafka: &Shared, plan: &Plan) -> Result<(), Ou
             producer = kafka.init()?;
         }
         Order::LoadBeforeClaim => {
-            if let Some((base, _)) = store.peek_base().map_err(out)? {
-                early_load = Some((base, read_at(store, base)?));
+            if let Some((base, position)) = store.peek_base().map_err(out)? {
+                early_load = Some((base, position, read_at(store, base)?));
             }
             store.claim().map_err(out)?;
             producer = kafka.init()?;
@@ -467,6 +476,13 @@ fn life(store: &mut Store<Shared>, kafka: &Shared, plan: &Plan) -> Result<(), Ou
     };
     let committed = o.map(at).unwrap_or_default();
     let start = match plan.common_base {
+        _ if early_load.is_some() => {
+            let (base, position, _) = early_load.clone().expect("it is some");
+            if let Some(lease) = &mut store.lease {
+                lease.base = Some((base, position.clone()));
+            }
+            Start::From { base, position }
+        }
         true => store.recover(&committed, &at(0)).map_err(out)?,
         false => store.recover_from_smallest(&committed, &at(0)).map_err(out)?,
     };
@@ -480,8 +496,7 @@ fn life(store: &mut Store<Shared>, kafka: &Shared, plan: &Plan) -> Result<(), Ou
     };
     let mut memory = Memory::new();
     match (&early_load, base) {
-        (Some((read, early)), Some(base)) if *read == base => memory = early.clone(),
-        (Some(_), Some(base)) => memory = read_at(store, base)?,
+        (Some((_, _, early)), _) => memory = early.clone(),
         (_, Some(_)) => {
             store
                 .load(
@@ -499,7 +514,10 @@ fn life(store: &mut Store<Shared>, kafka: &Shared, plan: &Plan) -> Result<(), Ou
         store.look_again().map_err(out)?;
     }
     if memory != plan.fold(s) {
-        return Err(Out::Wrong(format!("state at {s} from {base:?}: {memory:?}, not {:?}", plan.fold(s))));
+        return Err(Out::Wrong(format!(
+            "state at {s} from {base:?}: {memory:?}, not {:?}",
+            plan.fold(s)
+        )));
     }
     let mut dirty: BTreeMap<Name, ()> = BTreeMap::new();
     let o = o.unwrap_or(0);
