@@ -133,7 +133,11 @@ fn parse_all(text: &str, env: &BTreeMap<String, String>) -> Result<Parsed, Vec<S
 }
 
 /// Takes a section out before the engine's part is read.
-fn edge<T: DeserializeOwned>(table: &mut toml::Table, name: &str, problems: &mut Vec<String>) -> Option<T> {
+fn edge<T: DeserializeOwned>(
+    table: &mut toml::Table,
+    name: &str,
+    problems: &mut Vec<String>,
+) -> Option<T> {
     match table.remove(name)?.try_into() {
         Ok(section) => Some(section),
         Err(e) => {

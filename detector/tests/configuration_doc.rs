@@ -3,8 +3,11 @@
 //! What the code knows is asked of the code: which keys a table has and which choices a key has, from what the
 //! reader says of a wrong one; defaults, by writing out a table that was read empty.
 
+use detector::kafka::config::KafkaSection;
+use detector::store::redis::RedisSection;
 use engine::config::Config;
 use engine::{Engine, Options};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
@@ -24,6 +27,16 @@ struct Row {
     default: String,
 }
 
+/// The sections of the edges, which the engine knows nothing of.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Edges {
+    kafka: KafkaSection,
+    redis: RedisSection,
+}
+
+const EDGES: [&str; 2] = ["kafka", "redis"];
+
 impl Section {
     /// The header with an entry's name in place of `NAME` or `ROLE`.
     fn opened(&self) -> String {
@@ -42,16 +55,24 @@ impl Section {
 
     /// The reader's complaint about this section with `line` in it.
     fn complaint(&self, line: &str) -> String {
-        match toml::from_str::<Config>(&format!("{}\n{line}\n", self.opened())) {
-            Ok(_) => String::new(),
-            Err(error) => error.message().to_owned(),
-        }
+        let text = format!("{}\n{line}\n", self.opened());
+        let read = if EDGES.contains(&self.root()) {
+            toml::from_str::<Edges>(&text).map(drop)
+        } else {
+            toml::from_str::<Config>(&text).map(drop)
+        };
+        read.map_or_else(|error| error.message().to_owned(), |()| String::new())
     }
 
     /// The section as it is when nothing is set. Absent keys are those without a default.
     fn defaults(&self) -> Table {
-        let config: Config = toml::from_str(&self.opened()).expect("an empty section is read");
-        let mut value = Value::try_from(&config).expect("a configuration can be written");
+        let written = if EDGES.contains(&self.root()) {
+            Value::try_from(Edges::default())
+        } else {
+            let config: Config = toml::from_str(&self.opened()).expect("an empty section is read");
+            Value::try_from(&config)
+        };
+        let mut value = written.expect("a configuration can be written");
         for key in self.header.trim_matches(['[', ']']).split('.') {
             let key = key.replace("NAME", "some").replace("ROLE", "account");
             value = value.get(&key).cloned().unwrap_or_else(|| Value::Table(Table::new()));
@@ -110,7 +131,9 @@ fn expected(complaint: &str) -> BTreeSet<String> {
 fn every_section_is_documented() {
     let complaint = toml::from_str::<Config>(&format!("{NOTHING} = 1")).unwrap_err();
     let documented: BTreeSet<String> = sections().iter().map(|s| s.root().to_owned()).collect();
-    assert_eq!(documented, expected(complaint.message()));
+    let known: BTreeSet<String> =
+        expected(complaint.message()).into_iter().chain(EDGES.map(str::to_owned)).collect();
+    assert_eq!(documented, known);
 }
 
 #[test]
@@ -202,6 +225,8 @@ fn every_example_works() {
     let env: BTreeMap<String, String> = [
         ("DETECTOR_PRIVACY_KEY".to_owned(), "secret".to_owned()),
         ("DETECTOR_HTTP_TOKEN".to_owned(), "0123456789abcdef".to_owned()),
+        ("KAFKA_PASSWORD".to_owned(), "secret".to_owned()),
+        ("REDIS_PASSWORD".to_owned(), "secret".to_owned()),
     ]
     .into();
     let mut last: Option<Engine> = None;

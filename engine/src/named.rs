@@ -123,7 +123,9 @@ impl Loading<'_> {
     /// When it is damaged, of another form, or of a kind that is not declared.
     pub fn named(&mut self, name: &Name, value: &[u8]) -> Result<(), LoadError> {
         let (kind, what) = match name {
-            Name::Global(global) if global == GLOBALS => return self.record(&key(b'g', 0, 0), value),
+            Name::Global(global) if global == GLOBALS => {
+                return self.record(&key(b'g', 0, 0), value);
+            }
             Name::Global(global) => {
                 let chunk = global.strip_prefix(RECENT).and_then(|n| n.parse().ok());
                 let chunk = chunk.ok_or_else(|| damaged("the store", "its name has no meaning"))?;
@@ -132,7 +134,8 @@ impl Loading<'_> {
             Name::Profile { kind, .. } if kind == ACCOUNT_KIND => (None, "an account"),
             Name::Profile { kind, .. } => {
                 let known = self.engine.schema.kinds().iter().position(|k| k.name == kind.as_str());
-                let number = known.ok_or_else(|| damaged("an entity", "its kind is not declared"))?;
+                let number =
+                    known.ok_or_else(|| damaged("an entity", "its kind is not declared"))?;
                 (Some(number as u8), "an entity")
             }
         };

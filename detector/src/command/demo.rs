@@ -146,7 +146,13 @@ pub(super) fn shipped_engine(label_free: bool) -> Result<Engine, Failure> {
 fn shipped_config() -> Result<Loaded, Failure> {
     let config = crate::config::parse(crate::shipped::CONFIG, &BTreeMap::new())
         .map_err(|problems| Failure::failed(problems.join("\n  ")))?;
-    Ok(Loaded { config, file: "the shipped configuration".into(), folder: PathBuf::new(), kafka: None, redis: None })
+    Ok(Loaded {
+        config,
+        file: "the shipped configuration".into(),
+        folder: PathBuf::new(),
+        kafka: None,
+        redis: None,
+    })
 }
 
 /// Counts events until the first action that somebody would notice.

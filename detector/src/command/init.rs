@@ -84,8 +84,13 @@ pub(super) fn propose(
     let notes = proposal.notes.clone();
     let mut config = configuration(proposal);
     // Rules depend on which columns there are.
-    let loaded =
-        Loaded { config: config.clone(), file: "detector.toml".into(), folder: PathBuf::new(), kafka: None, redis: None };
+    let loaded = Loaded {
+        config: config.clone(),
+        file: "detector.toml".into(),
+        folder: PathBuf::new(),
+        kafka: None,
+        redis: None,
+    };
     let engine = super::setup::engine_of(&loaded, None, false, false)?;
     config.rules = default_rules(engine.columns());
     Ok((config, notes))

@@ -2,8 +2,8 @@
 
 use super::config::{Delivery, KafkaSection};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
-use rdkafka::{ClientConfig, ClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{ClientConfig, ClientContext};
 
 /// What went wrong with Kafka.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,9 @@ fn hint(code: RDKafkaErrorCode) -> Option<&'static str> {
         RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
             "\nhint: create the topic first; the detector makes none"
         }
-        RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::Resolve => {
+        RDKafkaErrorCode::BrokerTransportFailure
+        | RDKafkaErrorCode::AllBrokersDown
+        | RDKafkaErrorCode::Resolve => {
             "\nhint: is [kafka] bootstrap right, and are the brokers up?"
         }
         RDKafkaErrorCode::MessageSizeTooLarge => {
@@ -78,7 +80,13 @@ fn base(section: &KafkaSection, own: &std::collections::BTreeMap<String, String>
 }
 
 /// Defaults that a property of the user's may change.
-fn set_default(config: &mut ClientConfig, section: &KafkaSection, own: &std::collections::BTreeMap<String, String>, name: &str, value: &str) {
+fn set_default(
+    config: &mut ClientConfig,
+    section: &KafkaSection,
+    own: &std::collections::BTreeMap<String, String>,
+    name: &str,
+    value: &str,
+) {
     if !section.properties.contains_key(name) && !own.contains_key(name) {
         config.set(name, value);
     }
@@ -135,7 +143,9 @@ pub type QuietConsumer = BaseConsumer<Quiet>;
 /// When a property is refused.
 pub fn make(config: &ClientConfig) -> Result<QuietConsumer, Trouble> {
     config.create_with_context(Quiet).map_err(|e| {
-        Trouble::Fatal(format!("the consumer's settings: {e}\nhint: see [kafka] properties and consumer"))
+        Trouble::Fatal(format!(
+            "the consumer's settings: {e}\nhint: see [kafka] properties and consumer"
+        ))
     })
 }
 

@@ -139,7 +139,9 @@ impl KafkaSection {
             ("journal", &self.journal),
         ] {
             if value.trim().is_empty() {
-                say(format!("{name} is empty\n  hint: give it a value, or leave it out for the default"));
+                say(format!(
+                    "{name} is empty\n  hint: give it a value, or leave it out for the default"
+                ));
             }
         }
         if self.events.is_empty() {
@@ -150,13 +152,21 @@ impl KafkaSection {
         topics.extend(&self.scores);
         for (at, topic) in topics.iter().enumerate() {
             if topics[..at].contains(topic) {
-                say(format!("topic `{topic}` stands for two things\n  hint: each stream has a topic of its own"));
+                say(format!(
+                    "topic `{topic}` stands for two things\n  hint: each stream has a topic of its own"
+                ));
             }
         }
-        let properties = [("properties", &self.properties), ("consumer", &self.consumer), ("producer", &self.producer)];
+        let properties = [
+            ("properties", &self.properties),
+            ("consumer", &self.consumer),
+            ("producer", &self.producer),
+        ];
         for (table, properties) in properties {
             for name in properties.keys().filter(|name| OURS.contains(&name.as_str())) {
-                say(format!("{table}.\"{name}\" is set by the detector itself\n  hint: leave it out"));
+                say(format!(
+                    "{table}.\"{name}\" is set by the detector itself\n  hint: leave it out"
+                ));
             }
         }
         let mut times = [0; 3];

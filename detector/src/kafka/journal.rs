@@ -75,13 +75,20 @@ pub fn push(runs: &mut Vec<Run>, topic: &str, partition: i32, offset: i64) {
 ///
 /// # Errors
 /// When they do not lead from the one to the other: says which partition stands where.
-pub fn runs_between(from: &Offsets, until: &Offsets, entries: &[Entry]) -> Result<Vec<Run>, String> {
+pub fn runs_between(
+    from: &Offsets,
+    until: &Offsets,
+    entries: &[Entry],
+) -> Result<Vec<Run>, String> {
     let mut runs: Vec<Run> = Vec::new();
     for entry in entries {
         match entry {
             Entry::Took(took) => runs.extend(took.iter().cloned()),
             Entry::Live { at, .. } => {
-                let at: Offsets = at.iter().map(|(t, p, o)| (Tp { topic: t.clone(), partition: *p }, *o)).collect();
+                let at: Offsets = at
+                    .iter()
+                    .map(|(t, p, o)| (Tp { topic: t.clone(), partition: *p }, *o))
+                    .collect();
                 cut(&mut runs, &at);
             }
         }
@@ -91,7 +98,11 @@ pub fn runs_between(from: &Offsets, until: &Offsets, entries: &[Entry]) -> Resul
     for run in &runs {
         let next = stand.entry(run.tp()).or_insert(run.from);
         if run.from < *next {
-            return Err(format!("{} is taken from {} on, but stood at {next} already", run.tp(), run.from));
+            return Err(format!(
+                "{} is taken from {} on, but stood at {next} already",
+                run.tp(),
+                run.from
+            ));
         }
         *next = run.to + 1;
     }
@@ -99,9 +110,13 @@ pub fn runs_between(from: &Offsets, until: &Offsets, entries: &[Entry]) -> Resul
         // A partition that nothing was taken from may stand anywhere before its first message.
         let stands = stand.get(tp).copied();
         let taken = runs.iter().any(|run| run.tp() == *tp);
-        if stands.is_some_and(|stands| taken && stands != *wanted) || (!taken && stands.is_some_and(|s| s != *wanted)) {
+        if stands.is_some_and(|stands| taken && stands != *wanted)
+            || (!taken && stands.is_some_and(|s| s != *wanted))
+        {
             let stands = stands.unwrap_or_default();
-            return Err(format!("{tp} is committed up to {wanted}, and the journal leads to {stands}"));
+            return Err(format!(
+                "{tp} is committed up to {wanted}, and the journal leads to {stands}"
+            ));
         }
     }
     Ok(runs)

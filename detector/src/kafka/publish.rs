@@ -79,7 +79,8 @@ impl ProducerContext for Context {
         match result {
             Ok(message) => {
                 if let Ok(mut next) = self.0.next.lock() {
-                    let next = next.entry((message.topic().to_owned(), message.partition())).or_insert(0);
+                    let next =
+                        next.entry((message.topic().to_owned(), message.partition())).or_insert(0);
                     *next = (*next).max(message.offset() + 1);
                 }
             }
@@ -111,7 +112,9 @@ impl Prepared {
         let producer = BaseProducer::from_config_and_context(&config, Context(deliveries.clone()))
             .map_err(|e| Trouble::Fatal(format!("the producer's settings: {e}")))?;
         if section.delivery == Delivery::ExactlyOnce {
-            producer.init_transactions(PATIENCE).map_err(|e| Trouble::of("cannot begin to publish", &e))?;
+            producer
+                .init_transactions(PATIENCE)
+                .map_err(|e| Trouble::of("cannot begin to publish", &e))?;
         }
         let group = client::make(&client::consumer(section))?;
         Ok(Self { producer, deliveries, group, section: section.clone() })
@@ -131,7 +134,9 @@ impl Prepared {
     ) -> Result<Publisher, Trouble> {
         if let Ok(mut next) = self.deliveries.next.lock() {
             next.insert((self.section.journal.clone(), 0), committed.journal);
-            next.extend(committed.actions.iter().map(|(p, o)| ((self.section.actions.clone(), *p), *o)));
+            next.extend(
+                committed.actions.iter().map(|(p, o)| ((self.section.actions.clone(), *p), *o)),
+            );
         }
         let (to, queue) = bounded(BATCHES_MAX);
         let (give_back, spare) = bounded(BATCHES_MAX);
@@ -278,7 +283,8 @@ impl Work {
         if self.transactional() {
             if !self.pending.is_empty() {
                 let group = group.group_metadata();
-                let group = group.ok_or_else(|| Trouble::Fatal("no consumer group is configured".into()))?;
+                let group = group
+                    .ok_or_else(|| Trouble::Fatal("no consumer group is configured".into()))?;
                 let sent = producer.send_offsets_to_transaction(&offsets, &group, PATIENCE);
                 sent.map_err(trouble("cannot put offsets into the transaction"))?;
             }
@@ -319,13 +325,25 @@ impl Work {
             action.write(&mut self.buffer);
             let headers = cloud_event(&action.action_id, "detector.action.v1", action.at);
             let topic = &self.prepared.section.actions;
-            send(&self.prepared.producer, topic, action.account.as_bytes(), line(&self.buffer), Some(headers))?;
+            send(
+                &self.prepared.producer,
+                topic,
+                action.account.as_bytes(),
+                line(&self.buffer),
+                Some(headers),
+            )?;
         }
         if let Some(topic) = &self.prepared.section.scores {
             for s in &effects.scores {
                 self.buffer.clear();
                 write_score(&mut self.buffer, &s.event_id, &s.account, s.ts_ms, s.score);
-                send(&self.prepared.producer, topic, s.account.as_bytes(), line(&self.buffer), None)?;
+                send(
+                    &self.prepared.producer,
+                    topic,
+                    s.account.as_bytes(),
+                    line(&self.buffer),
+                    None,
+                )?;
             }
         }
         for letter in &dead {
@@ -344,7 +362,9 @@ impl Work {
 
     fn journal(&self, entry: &Entry) -> Result<(), Trouble> {
         let bytes = serde_json::to_vec(entry).map_err(|e| Trouble::Fatal(e.to_string()))?;
-        let record = BaseRecord::<[u8], [u8]>::to(&self.prepared.section.journal).partition(0).payload(&bytes);
+        let record = BaseRecord::<[u8], [u8]>::to(&self.prepared.section.journal)
+            .partition(0)
+            .payload(&bytes);
         send_record(&self.prepared.producer, record)
     }
 }
@@ -379,7 +399,9 @@ fn send_record(
     loop {
         match producer.send(record) {
             Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if Instant::now() < until => {
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
+                if Instant::now() < until =>
+            {
                 record = back;
                 producer.poll(Duration::from_millis(5));
             }
@@ -390,9 +412,18 @@ fn send_record(
 
 fn cloud_event(id: &str, kind: &str, at_ms: i64) -> OwnedHeaders {
     let time = jiff::Timestamp::from_millisecond(at_ms).map(|t| t.to_string()).unwrap_or_default();
-    [("ce_specversion", "1.0"), ("ce_id", id), ("ce_type", kind), ("ce_source", "detector"), ("ce_time", &time), ("content-type", "application/json")]
-        .into_iter()
-        .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
+    [
+        ("ce_specversion", "1.0"),
+        ("ce_id", id),
+        ("ce_type", kind),
+        ("ce_source", "detector"),
+        ("ce_time", &time),
+        ("content-type", "application/json"),
+    ]
+    .into_iter()
+    .fold(OwnedHeaders::new(), |headers, (key, value)| {
+        headers.insert(Header { key, value: Some(value) })
+    })
 }
 
 fn reasons(letter: &DeadMessage) -> OwnedHeaders {
@@ -410,5 +441,7 @@ fn reasons(letter: &DeadMessage) -> OwnedHeaders {
         ("sha256", hex),
     ]
     .iter()
-    .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
+    .fold(OwnedHeaders::new(), |headers, (key, value)| {
+        headers.insert(Header { key, value: Some(value) })
+    })
 }

@@ -59,7 +59,10 @@ pub struct Original {
 impl Original {
     /// The dead letter that it becomes.
     pub fn dead(self, topics: &[String], reject: Reject) -> DeadMessage {
-        let tp = Tp { topic: topics.get(self.topic).cloned().unwrap_or_default(), partition: self.partition };
+        let tp = Tp {
+            topic: topics.get(self.topic).cloned().unwrap_or_default(),
+            partition: self.partition,
+        };
         dead(reject, tp, self.offset, self.key.as_deref(), &self.payload)
     }
 }
@@ -106,7 +109,12 @@ pub struct Reader {
 
 impl Reader {
     /// A reader of these topics.
-    pub fn new(decoder: Arc<Decoder>, events: &[String], labels: &[String], clock_ahead_max_ms: i64) -> Self {
+    pub fn new(
+        decoder: Arc<Decoder>,
+        events: &[String],
+        labels: &[String],
+        clock_ahead_max_ms: i64,
+    ) -> Self {
         let topics = events.iter().chain(labels).cloned().collect();
         Self { decoder, topics, events: events.len(), clock_ahead_max_ms }
     }
@@ -241,7 +249,8 @@ fn poll(
             at.extend(more);
             let assigned = list(at).and_then(|list| consumer.assign(&list));
             if let Err(e) = assigned {
-                let _ = send.send(FromSource::Failed(Trouble::of("cannot take a new partition", &e)));
+                let _ =
+                    send.send(FromSource::Failed(Trouble::of("cannot take a new partition", &e)));
                 return;
             }
         }

@@ -34,7 +34,10 @@ impl Topics {
     /// When it is not there or may not be seen.
     pub fn partitions(&self, topic: &str) -> Result<i32, Trouble> {
         let what = format!("topic `{topic}`");
-        let metadata = self.consumer.fetch_metadata(Some(topic), PATIENCE).map_err(|e| Trouble::of(&what, &e))?;
+        let metadata = self
+            .consumer
+            .fetch_metadata(Some(topic), PATIENCE)
+            .map_err(|e| Trouble::of(&what, &e))?;
         let found = metadata.topics().iter().find(|t| t.name() == topic);
         match found.and_then(|t| t.error()) {
             Some(error) => {
@@ -104,7 +107,9 @@ impl Topics {
     /// When the brokers do not answer.
     pub fn committed(&self, of: &[Tp]) -> Result<Offsets, Trouble> {
         let mut list = TopicPartitionList::with_capacity(of.len());
-        of.iter().for_each(|tp| drop(list.add_partition(&tp.topic, tp.partition)));
+        for tp in of {
+            list.add_partition(&tp.topic, tp.partition);
+        }
         let found = self.consumer.committed_offsets(list, PATIENCE);
         let found = found.map_err(|e| Trouble::of("cannot read the group's offsets", &e))?;
         let offset = |offset| if let Offset::Offset(at) = offset { Some(at) } else { None };
@@ -119,7 +124,11 @@ impl Topics {
     ///
     /// # Errors
     /// When an offset does not exist any more, or the brokers fall silent.
-    pub fn read(&self, from: &Offsets, each: &mut dyn FnMut(&Tp, &[u8])) -> Result<Offsets, Trouble> {
+    pub fn read(
+        &self,
+        from: &Offsets,
+        each: &mut dyn FnMut(&Tp, &[u8]),
+    ) -> Result<Offsets, Trouble> {
         let mut open: BTreeMap<Tp, i64> = BTreeMap::new();
         let mut next = from.clone();
         for (tp, at) in from {
@@ -136,7 +145,8 @@ impl Topics {
         if open.is_empty() {
             return Ok(next);
         }
-        let wanted: Offsets = open.keys().filter_map(|tp| Some((tp.clone(), *from.get(tp)?))).collect();
+        let wanted: Offsets =
+            open.keys().filter_map(|tp| Some((tp.clone(), *from.get(tp)?))).collect();
         let assigned = super::source::list(&wanted).and_then(|list| self.consumer.assign(&list));
         assigned.map_err(|e| Trouble::of("cannot read back", &e))?;
         let mut heard = Instant::now();
@@ -161,7 +171,9 @@ impl Topics {
                 }
                 Some(Err(error)) => return Err(Trouble::of("cannot read back", &error)),
                 None if heard.elapsed() > PATIENCE => {
-                    return Err(Trouble::StartOver("the brokers sent nothing while messages were to be read back".into()));
+                    return Err(Trouble::StartOver(
+                        "the brokers sent nothing while messages were to be read back".into(),
+                    ));
                 }
                 None => {}
             }
@@ -177,14 +189,18 @@ impl Topics {
     pub fn journal(&self, from: i64) -> Result<(Vec<Entry>, i64), Trouble> {
         let tp = Tp { topic: self.section.journal.clone(), partition: 0 };
         let (mut entries, mut bad) = (Vec::new(), None);
-        let end = self.read(&[(tp.clone(), from)].into(), &mut |_, bytes| {
-            match serde_json::from_slice(bytes) {
+        let end =
+            self.read(&[(tp.clone(), from)].into(), &mut |_, bytes| match serde_json::from_slice(
+                bytes,
+            ) {
                 Ok(entry) => entries.push(entry),
                 Err(e) => bad = Some(e),
-            }
-        })?;
+            })?;
         match bad {
-            Some(e) => Err(Trouble::Fatal(format!("topic `{}` holds something that is no journal: {e}", tp.topic))),
+            Some(e) => Err(Trouble::Fatal(format!(
+                "topic `{}` holds something that is no journal: {e}",
+                tp.topic
+            ))),
             None => Ok((entries, end.get(&tp).copied().unwrap_or(from))),
         }
     }

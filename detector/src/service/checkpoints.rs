@@ -55,11 +55,16 @@ impl Checkpoints {
     ///
     /// # Errors
     /// When no thread can be made.
-    pub fn start<S: Shards + Send + 'static>(store: Store<S>, lease_ttl: Duration) -> std::io::Result<Self> {
+    pub fn start<S: Shards + Send + 'static>(
+        store: Store<S>,
+        lease_ttl: Duration,
+    ) -> std::io::Result<Self> {
         let (jobs, queue) = bounded(1);
         let (send, out) = bounded(64);
         let mut work = Work { store, lease_ttl, send, beat: None };
-        let thread = std::thread::Builder::new().name("checkpoints".into()).spawn(move || work.run(&queue))?;
+        let thread = std::thread::Builder::new()
+            .name("checkpoints".into())
+            .spawn(move || work.run(&queue))?;
         Ok(Self { jobs: Some(jobs), out, thread: Some(thread) })
     }
 
@@ -134,7 +139,8 @@ impl<S: Shards> Work<S> {
         let Ok(outputs) = job.outputs.recv() else { return false };
         let position = position(&job.at, &outputs, &job.versions, job.privacy);
         let count = job.records.len() as u64;
-        let bytes = job.records.iter().filter_map(|(_, v)| v.as_ref().map(Vec::len)).sum::<usize>() as u64;
+        let bytes =
+            job.records.iter().filter_map(|(_, v)| v.as_ref().map(Vec::len)).sum::<usize>() as u64;
         let mut pause = Duration::from_millis(100);
         loop {
             let begun = Instant::now();

@@ -10,8 +10,8 @@ use crate::kafka::publish::{Outputs, Publisher};
 use crate::kafka::source::{Batch, FromSource, Source};
 use crate::kafka::topics::Topics;
 use crate::store::redis::Shards;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::telemetry::{CheckpointDone, Queue, Stage};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use engine::{Engine, Wanted};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(60);
 /// Where the partitions end, as far as is known.
 type Ends = Arc<Mutex<Offsets>>;
 /// How often their ends are asked for.
-const ENDS_EVERY: Duration = Duration::from_secs(5);
+const ENDS_EVERY: Duration = Duration::from_secs(2);
 
 struct Line<'a> {
     settings: &'a Settings,
@@ -61,11 +61,17 @@ struct Line<'a> {
 ///
 /// # Errors
 /// What ended it otherwise.
-pub fn run<S: Shards + Send + 'static>(settings: &Settings, ready: Ready<S>, around: &Around, stop: &Stop) -> Result<(), Trouble> {
+pub fn run<S: Shards + Send + 'static>(
+    settings: &Settings,
+    ready: Ready<S>,
+    around: &Around,
+    stop: &Stop,
+) -> Result<(), Trouble> {
     let Ready { mut engine, store, producer, at, outputs, epoch, replayed } = ready;
     engine.want(Wanted { scores: settings.kafka.scores.is_some(), ..Wanted::default() });
     let interval = Duration::from_millis(settings.times.commit_interval_ms.max(1) as u64);
-    let publisher = producer.start(engine.finisher(), u64::from(epoch), at.clone(), &outputs, interval)?;
+    let publisher =
+        producer.start(engine.finisher(), u64::from(epoch), at.clone(), &outputs, interval)?;
     let checkpoints = Checkpoints::start(store, settings.redis.lease_ttl())
         .map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
     let reader = settings.reader(&engine);
@@ -74,7 +80,14 @@ pub fn run<S: Shards + Send + 'static>(settings: &Settings, ready: Ready<S>, aro
     let source = Source::start(consumer, reader, &at)?;
     let ends = Ends::default();
     let newcomers = watch_partitions(settings, &at, &ends, stop)?;
-    tracing::info!(epoch, replayed, partitions = at.len(), model = engine.versions().model, policy = engine.versions().policy, "live");
+    tracing::info!(
+        epoch,
+        replayed,
+        partitions = at.len(),
+        model = engine.versions().model,
+        policy = engine.versions().policy,
+        "live"
+    );
     around.telemetry.engine_counts(&engine.counts());
     around.health.assigned(at.keys().map(|tp| (tp.topic.clone(), tp.partition)));
     around.health.checkpoint_durable(engine.watermark_ms());
@@ -113,7 +126,8 @@ impl Line<'_> {
         }
         self.hear()?;
         if let (Ok(new), Some(source)) = (newcomers.try_recv(), &self.source) {
-            let new: Offsets = new.into_iter().filter(|(tp, _)| !self.at.contains_key(tp)).collect();
+            let new: Offsets =
+                new.into_iter().filter(|(tp, _)| !self.at.contains_key(tp)).collect();
             if !new.is_empty() {
                 tracing::info!(partitions = new.len(), "taking up new partitions");
                 self.at.extend(new.clone());
@@ -123,7 +137,8 @@ impl Line<'_> {
             }
         }
         self.tell();
-        let behind = self.since_durable > REPLAY_MESSAGES_MAX || self.last_cut.elapsed() > REPLAY_TIME_MAX;
+        let behind =
+            self.since_durable > REPLAY_MESSAGES_MAX || self.last_cut.elapsed() > REPLAY_TIME_MAX;
         if behind && self.writing {
             // The input waits where it is; nothing is lost.
             std::thread::sleep(LOOK_AROUND);
@@ -166,7 +181,9 @@ impl Line<'_> {
             telemetry.action(draft.action(), draft.is_shadow());
         }
         for (source, reject) in effects.rejects.drain(..) {
-            let found = originals.iter().position(|o| o.partition == source.partition && o.offset == source.offset);
+            let found = originals
+                .iter()
+                .position(|o| o.partition == source.partition && o.offset == source.offset);
             if let Some(found) = found {
                 dead.push(originals.swap_remove(found).dead(&self.topics, reject));
             }
@@ -273,7 +290,9 @@ impl Line<'_> {
                 self.checkpoint()?;
             }
             if Instant::now() > until {
-                tracing::warn!("Redis did not take the last checkpoint in time; the next start replays a little more");
+                tracing::warn!(
+                    "Redis did not take the last checkpoint in time; the next start replays a little more"
+                );
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -282,7 +301,12 @@ impl Line<'_> {
 }
 
 /// Asks now and then whether there are new partitions, by a thread of its own.
-fn watch_partitions(settings: &Settings, at: &Offsets, ends: &Ends, stop: &Stop) -> Result<Receiver<Offsets>, Trouble> {
+fn watch_partitions(
+    settings: &Settings,
+    at: &Offsets,
+    ends: &Ends,
+    stop: &Stop,
+) -> Result<Receiver<Offsets>, Trouble> {
     let (send, receive): (Sender<Offsets>, _) = bounded(1);
     let topics = Topics::new(&settings.kafka)?;
     let every = Duration::from_millis(settings.times.partitions_every_ms.max(1000) as u64);
@@ -294,7 +318,8 @@ fn watch_partitions(settings: &Settings, at: &Offsets, ends: &Ends, stop: &Stop)
         while !stop.asked() && Arc::strong_count(&ends) > 1 {
             if looked.is_none_or(|looked| looked.elapsed() > ENDS_EVERY) {
                 looked = Some(Instant::now());
-                let found = known.iter().filter_map(|tp| Some((tp.clone(), topics.bounds(tp).ok()?.1)));
+                let found =
+                    known.iter().filter_map(|tp| Some((tp.clone(), topics.bounds(tp).ok()?.1)));
                 let found: Offsets = found.collect();
                 ends.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
             }

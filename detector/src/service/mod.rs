@@ -52,7 +52,8 @@ impl Settings {
     /// Everything that is wrong, at once.
     pub fn new(loaded: Loaded, model: Option<PathBuf>, strict_ties: bool) -> Result<Self, Failure> {
         let mut problems = Vec::new();
-        let (kafka, redis) = (loaded.kafka.clone().unwrap_or_default(), loaded.redis.clone().unwrap_or_default());
+        let (kafka, redis) =
+            (loaded.kafka.clone().unwrap_or_default(), loaded.redis.clone().unwrap_or_default());
         let times = kafka.check().map_err(|found| problems.extend(found));
         if let Err(found) = redis.validate() {
             problems.extend(found);
@@ -63,10 +64,18 @@ impl Settings {
         let every = features::duration::parse_ms(&loaded.config.state.checkpoint_every);
         let every = every.map_err(|e| problems.push(format!("[state] checkpoint_every: {e}")));
         let (Ok(times), Ok(every_ms)) = (times, every) else {
-            return Err(Failure::failed(format!("{}:\n  {}", loaded.file.display(), problems.join("\n  "))));
+            return Err(Failure::failed(format!(
+                "{}:\n  {}",
+                loaded.file.display(),
+                problems.join("\n  ")
+            )));
         };
         if !problems.is_empty() {
-            return Err(Failure::failed(format!("{}:\n  {}", loaded.file.display(), problems.join("\n  "))));
+            return Err(Failure::failed(format!(
+                "{}:\n  {}",
+                loaded.file.display(),
+                problems.join("\n  ")
+            )));
         }
         let checkpoint_every = Duration::from_millis(every_ms.max(1) as u64);
         Ok(Self { loaded, model, kafka, redis, times, checkpoint_every })
@@ -169,7 +178,9 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<(), Failure> {
     if let Err(Trouble::Fatal(e) | Trouble::StartOver(e)) = &engine {
         problems.push(e.clone());
     }
-    if let Err(Trouble::Fatal(e) | Trouble::StartOver(e)) = Topics::new(&settings.kafka).and_then(|topics| topics.check()) {
+    if let Err(Trouble::Fatal(e) | Trouble::StartOver(e)) =
+        Topics::new(&settings.kafka).and_then(|topics| topics.check())
+    {
         problems.push(e);
     }
     if let Err(e) = RedisShards::open(&settings.redis) {
@@ -219,7 +230,11 @@ fn instance(settings: &Settings, around: &Around, stop: &Stop) -> Result<(), Tro
 }
 
 /// Waits while another instance gives signs of life. False: asked to stop meanwhile.
-fn wait_for_lease<S: Shards>(store: &mut Store<S>, around: &Around, stop: &Stop) -> Result<bool, Trouble> {
+fn wait_for_lease<S: Shards>(
+    store: &mut Store<S>,
+    around: &Around,
+    stop: &Stop,
+) -> Result<bool, Trouble> {
     let mut said = false;
     while store.is_owner_alive()? {
         if stop.asked() {

@@ -44,7 +44,12 @@ pub fn offsets(named: &BTreeMap<String, i64>) -> Offsets {
 }
 
 /// The position of a state.
-pub fn position(at: &Offsets, outputs: &Committed, versions: &Versions, privacy: Option<String>) -> Position {
+pub fn position(
+    at: &Offsets,
+    outputs: &Committed,
+    versions: &Versions,
+    privacy: Option<String>,
+) -> Position {
     let detail = Detail {
         journal: outputs.journal,
         actions: outputs.actions.clone(),

@@ -53,7 +53,12 @@ impl From<RedisStoreError> for Trouble {
 ///
 /// # Errors
 /// What is in the way; whether a person is needed is part of it.
-pub fn start<S: Shards>(settings: &Settings, mut store: Store<S>, around: &Around, stop: &Stop) -> Result<Ready<S>, Trouble> {
+pub fn start<S: Shards>(
+    settings: &Settings,
+    mut store: Store<S>,
+    around: &Around,
+    stop: &Stop,
+) -> Result<Ready<S>, Trouble> {
     let section = &settings.kafka;
     let epoch = store.claim()?;
     around.health.lease_epoch(epoch.into());
@@ -74,7 +79,12 @@ pub fn start<S: Shards>(settings: &Settings, mut store: Store<S>, around: &Aroun
         Start::New => {
             let engine = settings.engine()?;
             let outputs = ends(&topics, settings)?;
-            let first = position::position(&begins, &outputs, engine.versions(), engine.privacy_fingerprint());
+            let first = position::position(
+                &begins,
+                &outputs,
+                engine.versions(),
+                engine.privacy_fingerprint(),
+            );
             tracing::info!("nothing is there yet: beginning at the earliest messages");
             store.first_checkpoint(&first)?
         }
@@ -100,8 +110,10 @@ pub fn start<S: Shards>(settings: &Settings, mut store: Store<S>, around: &Aroun
 
 /// Where the outputs end now.
 fn ends(topics: &Topics, settings: &Settings) -> Result<Committed, Trouble> {
-    let end = |topic: &str, partition| topics.bounds(&Tp { topic: topic.into(), partition }).map(|b| b.1);
-    let mut outputs = Committed { journal: end(&settings.kafka.journal, 0)?, actions: BTreeMap::new() };
+    let end =
+        |topic: &str, partition| topics.bounds(&Tp { topic: topic.into(), partition }).map(|b| b.1);
+    let mut outputs =
+        Committed { journal: end(&settings.kafka.journal, 0)?, actions: BTreeMap::new() };
     for partition in 0..topics.partitions(&settings.kafka.actions)? {
         outputs.actions.insert(partition, end(&settings.kafka.actions, partition)?);
     }
@@ -168,7 +180,11 @@ fn replay(
     engine.want(Wanted { state_only: true, ..Wanted::default() });
     let consumer: QuietConsumer = client::make(&client::reader(&settings.kafka))?;
     let reader = settings.reader(engine);
-    let open: Offsets = from.iter().filter(|(tp, _)| runs.iter().any(|r| r.tp() == **tp)).map(|(tp, o)| (tp.clone(), *o)).collect();
+    let open: Offsets = from
+        .iter()
+        .filter(|(tp, _)| runs.iter().any(|r| r.tp() == **tp))
+        .map(|(tp, o)| (tp.clone(), *o))
+        .collect();
     let assigned = source::list(&open).and_then(|list| consumer.assign(&list));
     assigned.map_err(|e| Trouble::of("cannot replay", &e))?;
 
@@ -186,7 +202,8 @@ fn replay(
                 return Err(Trouble::Fatal("stopped while replaying".into()));
             }
             if let Some((offset, batch)) = waiting.get_mut(&tp).and_then(VecDeque::pop_front) {
-                let fits = offset >= run.from && offset <= run.to && (taken > 0 || offset == run.from);
+                let fits =
+                    offset >= run.from && offset <= run.to && (taken > 0 || offset == run.from);
                 if !fits {
                     return Err(Trouble::Fatal(format!(
                         "{tp} has no message {} any more, and it was taken once (the next one is {offset})\nhint: its retention is shorter than the time since the last checkpoint, or the broker has lost data; `--rebuild-from earliest` makes the state anew from what is left",
@@ -214,7 +231,9 @@ fn replay(
                 Some(Err(KafkaError::PartitionEOF(_))) => {}
                 Some(Err(error)) => return Err(Trouble::of("cannot replay", &error)),
                 None if heard.elapsed() > PATIENCE => {
-                    return Err(Trouble::StartOver(format!("the brokers sent nothing of {tp} for 30 s while it was to be replayed")));
+                    return Err(Trouble::StartOver(format!(
+                        "the brokers sent nothing of {tp} for 30 s while it was to be replayed"
+                    )));
                 }
                 None => {}
             }
@@ -239,7 +258,12 @@ struct Published {
 }
 
 /// Puts back what the actions that were really published did; returns where the outputs end.
-fn published(settings: &Settings, topics: &Topics, engine: &mut Engine, detail: &Detail) -> Result<Committed, Trouble> {
+fn published(
+    settings: &Settings,
+    topics: &Topics,
+    engine: &mut Engine,
+    detail: &Detail,
+) -> Result<Committed, Trouble> {
     let topic = &settings.kafka.actions;
     let tp = |partition| Tp { topic: topic.clone(), partition };
     let mut from: Offsets = detail.actions.iter().map(|(p, o)| (tp(*p), *o)).collect();
@@ -265,7 +289,11 @@ fn published(settings: &Settings, topics: &Topics, engine: &mut Engine, detail: 
         Err(_) => unknown += 1,
     })?;
     if unknown > 0 {
-        tracing::warn!(unknown, topic, "messages in the topic of actions are no actions; they were passed over");
+        tracing::warn!(
+            unknown,
+            topic,
+            "messages in the topic of actions are no actions; they were passed over"
+        );
     }
     ends(topics, settings)
 }

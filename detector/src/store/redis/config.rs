@@ -71,7 +71,7 @@ impl Default for RedisSection {
             chunk_bytes: 512 * 1024,
             scan_records: 1000,
             timeout_ms: 5000,
-            lease_ttl_ms: 10_000,
+            lease_ttl_ms: 3_000,
             wait_replicas: 0,
         }
     }

@@ -1,0 +1,178 @@
+//! One process of the service.
+
+use crate::stack::Stack;
+use crate::support::{Scratch, binary};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How a service is configured, under names of its own.
+pub struct Setup<'a> {
+    pub stack: &'a Stack,
+    /// Folder with `conf/detector.toml`.
+    pub scratch: &'a Scratch,
+    /// Before every topic, the group and the keys.
+    pub prefix: &'a str,
+    pub delivery: &'a str,
+}
+
+impl Setup<'_> {
+    /// Starts an instance.
+    pub fn start(&self) -> Instance {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .expect("there is a free port")
+            .port();
+        let p = self.prefix;
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.scratch.path(&format!("{p}log")))
+            .expect("a file can be made");
+        let mut command = Command::new(binary());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("DETECTOR__")) {
+            command.env_remove(name);
+        }
+        let child = command
+            .args(["run", "--config", "conf"])
+            .current_dir(self.scratch.path(""))
+            .env("DETECTOR__KAFKA__BOOTSTRAP", self.stack.bootstrap())
+            .env("DETECTOR__KAFKA__GROUP", format!("{p}detector"))
+            .env("DETECTOR__KAFKA__EVENTS", format!("[\"{p}events\"]"))
+            .env("DETECTOR__KAFKA__LABELS", format!("[\"{p}labels\"]"))
+            .env("DETECTOR__KAFKA__ACTIONS", format!("{p}actions"))
+            .env("DETECTOR__KAFKA__SCORES", format!("{p}scores"))
+            .env("DETECTOR__KAFKA__DEAD_LETTERS", format!("{p}dead-letters"))
+            .env("DETECTOR__KAFKA__JOURNAL", format!("{p}journal"))
+            .env("DETECTOR__KAFKA__DELIVERY", self.delivery)
+            .env("DETECTOR__KAFKA__PARTITIONS_EVERY", "1s")
+            .env("DETECTOR__REDIS__URL", self.stack.redis())
+            .env("DETECTOR__REDIS__PREFIX", format!("{p}det:"))
+            .env("DETECTOR__REDIS__LEASE_TTL_MS", "2000")
+            .env("DETECTOR__STATE__CHECKPOINT_EVERY", "500ms")
+            .env("DETECTOR__HTTP__LISTEN", format!("127.0.0.1:{port}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the binary starts");
+        Instance { child, port, log: self.scratch.path(&format!("{p}log")) }
+    }
+}
+
+/// A running process; killed with the test.
+pub struct Instance {
+    child: Child,
+    port: u16,
+    log: std::path::PathBuf,
+}
+
+impl Instance {
+    /// An answer of its HTTP interface: status and JSON.
+    pub fn get(&self, path: &str) -> Option<(u16, Value)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n",
+            self.port
+        )
+        .ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let status = head.split_whitespace().nth(1)?.parse().ok()?;
+        Some((status, serde_json::from_str(body).unwrap_or(Value::Null)))
+    }
+
+    /// Waits until it is live and has nothing left to take.
+    #[track_caller]
+    pub fn idle(&mut self) {
+        self.wait("live and without lag", |found| {
+            found["state"] == "live"
+                && found["conditions"]
+                    .as_array()
+                    .is_some_and(|all| all.iter().any(|c| c["name"] == "lag" && c["ok"] == true))
+        });
+        // Ends of partitions are asked for every two seconds: what came since is seen after the next time.
+        let metrics = || self.metric("detector_consumer_lag");
+        let until = Instant::now() + PATIENCE;
+        std::thread::sleep(Duration::from_millis(3000));
+        while metrics().is_none_or(|lag| lag > 0.0) {
+            assert!(Instant::now() < until, "lag remains\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Waits for a state that `/readyz` tells.
+    #[track_caller]
+    pub fn wait(&mut self, what: &str, good: impl Fn(&Value) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if self.get("/readyz").is_some_and(|(_, found)| good(&found)) {
+                return;
+            }
+            let ended = self.child.try_wait().expect("the child is ours");
+            assert!(ended.is_none(), "ended while waiting for {what}: {ended:?}\n{}", self.log());
+            assert!(Instant::now() < until, "never {what}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// The sum of a metric over its labels.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+        write!(
+            stream,
+            "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n",
+            self.port
+        )
+        .ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        let values = text.lines().filter(|l| l.starts_with(name) && !l.starts_with('#'));
+        let values: Vec<f64> = values.filter_map(|l| l.rsplit(' ').next()?.parse().ok()).collect();
+        (!values.is_empty()).then(|| values.iter().sum())
+    }
+
+    pub fn kill(mut self) {
+        self.child.kill().expect("the child is ours");
+        self.child.wait().expect("the child is ours");
+    }
+
+    /// SIGTERM; everything is to be published and saved.
+    #[track_caller]
+    pub fn stop(mut self) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().expect("kill can be run");
+        assert!(sent.success());
+        let until = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("the child is ours") {
+                break status;
+            }
+            assert!(Instant::now() < until, "it does not end\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        assert_eq!(status.code(), Some(0), "{}", self.log());
+    }
+
+    pub fn log(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
