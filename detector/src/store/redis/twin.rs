@@ -283,6 +283,9 @@ pub enum Fate {
     Late,
 }
 
+/// Decides what befalls a call on a shard.
+pub type Fates = Box<dyn FnMut(u16, &Call) -> Fate>;
+
 /// One process's view of the twin.
 pub struct Client {
     /// The twin, shared.
@@ -290,7 +293,7 @@ pub struct Client {
     /// Calls on their way.
     pub late: Rc<RefCell<Vec<(u16, Call)>>>,
     /// What befalls the next calls.
-    pub fate: Box<dyn FnMut(u16, &Call) -> Fate>,
+    pub fate: Fates,
     /// The crash count under which each shard's last answered call was carried.
     carried: BTreeMap<u16, u32>,
 }
