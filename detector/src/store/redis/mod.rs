@@ -3,6 +3,7 @@
 //! `store.rs` says in which order its calls are made.
 
 mod call;
+mod chain;
 mod checkpoint;
 mod commands;
 mod config;
