@@ -135,6 +135,13 @@ impl Twin {
         shard.crashes += 1;
     }
 
+    /// A record goes by itself, as one with a time to live does.
+    pub fn vanish(&mut self, shard: u16, key: &str) {
+        let mut state = self.now(shard).clone();
+        state.records.remove(key);
+        self.shards[usize::from(shard)].history.push(Rc::new(state));
+    }
+
     /// Forgets older moments, which only a restore could bring back.
     pub fn forget_older(&mut self) {
         for shard in &mut self.shards {

@@ -1,6 +1,6 @@
 //! The scripts against a real Redis: the same answers and records as the twin's, and what Redis does on a bad day.
 
-use super::super::call::{Call, Change, Guard, Item, Reply, Step};
+use super::super::call::{Call, Change, Durable, Guard, Item, Reply, Step};
 use super::super::config::RedisSection;
 use super::super::error::RedisStoreError;
 use super::super::names::Name;
@@ -71,7 +71,8 @@ fn what_was_written_is_read_back_by_the_next_one() {
         let records = |range: std::ops::Range<usize>, with: u8| {
             range.map(move |i| (name(i), Some(vec![with; i % 300]))).collect::<Vec<_>>()
         };
-        let (tag, _) = first.checkpoint(&at(10), records(0..3000, 1)).expect("a checkpoint");
+        let (tag, durable) = first.checkpoint(&at(10), records(0..3000, 1)).expect("a checkpoint");
+        assert_eq!(durable == Durable::Yes, first.shards().waits());
         assert_eq!(tag, Tag { epoch: 1, n: 1 });
         first.checkpoint(&at(20), records(1000..2000, 2)).expect("a second one");
         let deleted = (0..500).map(|i| (name(i), None));
@@ -118,6 +119,9 @@ fn signs_of_life() {
     let left: i64 =
         redis::cmd("PTTL").arg("det:{s000}:alive").query(&mut server.connection()).expect("asks");
     assert!((500_000..=600_000).contains(&left), "{left}");
+    let mut heart =
+        store.heart(RedisShards::open(&server.section()).expect("opens")).expect("held");
+    heart.heartbeat(Duration::from_secs(600)).expect("it is the owner");
     store.release().expect("it is the owner");
     assert!(!standby.is_owner_alive().expect("asks"));
     store.publish_layout("abc", "{}").expect("publishes");
