@@ -67,8 +67,8 @@ impl Default for RedisSection {
             password: None,
             prefix: "det:".to_owned(),
             shards: 1,
-            chunk_records: 256,
-            chunk_bytes: 512 * 1024,
+            chunk_records: 64,
+            chunk_bytes: 128 * 1024,
             scan_records: 1000,
             timeout_ms: 5000,
             lease_ttl_ms: 3_000,
@@ -175,7 +175,7 @@ impl RedisSection {
             no(
                 "chunk_records",
                 format!(
-                    "{} is not within 1 to 4096\n  hint: 256 keeps a call near a millisecond",
+                    "{} is not within 1 to 4096\n  hint: 64 keeps a call near a millisecond",
                     self.chunk_records
                 ),
             );

@@ -2,6 +2,7 @@
 
 use super::call::{Call, Reply};
 use super::error::RedisStoreError;
+use super::protocol::Owner;
 use super::shards::Shards;
 use super::store::{Store, lost};
 use std::time::Duration;
@@ -12,8 +13,7 @@ impl<S: Shards> Store<S> {
     /// # Errors
     /// `Lost` when another process has claimed.
     pub fn heartbeat(&mut self, ttl: Duration) -> Result<(), RedisStoreError> {
-        // Zero would take the sign away.
-        self.beat("heartbeat", u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX >> 1).max(1))
+        self.beat("heartbeat", ms(ttl))
     }
 
     /// Gives up the sign of life, so that a standby takes over at once; the claim stays until it does.
@@ -43,13 +43,50 @@ impl<S: Shards> Store<S> {
             .map_err(|e| RedisStoreError::from_call("publish layout", e))
     }
 
+    /// A heart for the lease that is held, on a connection of its own, so that it can beat on another thread while
+    /// a checkpoint is written.
+    ///
+    /// # Errors
+    /// Before the claim.
+    pub fn heart<T: Shards>(&self, shards: T) -> Result<Heart<T>, RedisStoreError> {
+        let lease = self.held("heartbeat")?;
+        Ok(Heart { shards, epoch: lease.epoch, owner: lease.owner })
+    }
+
     fn beat(&mut self, what: &'static str, ttl_ms: u64) -> Result<(), RedisStoreError> {
         let lease = self.held(what)?;
-        let call = Call::Beat { epoch: lease.epoch, owner: lease.owner, ttl_ms };
-        match self.shards.call(0, &call) {
-            Ok(Reply::Done) => Ok(()),
-            Ok(_) => Err(lost(0, what)),
-            Err(why) => Err(RedisStoreError::from_call(what, why)),
-        }
+        let (epoch, owner) = (lease.epoch, lease.owner);
+        beat(&mut self.shards, what, Call::Beat { epoch, owner, ttl_ms })
+    }
+}
+
+/// The owner's sign of life, apart from the store.
+pub struct Heart<T> {
+    shards: T,
+    epoch: u32,
+    owner: Owner,
+}
+
+impl<T: Shards> Heart<T> {
+    /// As [`Store::heartbeat`].
+    ///
+    /// # Errors
+    /// `Lost` when another process has claimed.
+    pub fn heartbeat(&mut self, ttl: Duration) -> Result<(), RedisStoreError> {
+        let (epoch, owner) = (self.epoch, self.owner);
+        beat(&mut self.shards, "heartbeat", Call::Beat { epoch, owner, ttl_ms: ms(ttl) })
+    }
+}
+
+/// Zero would take the sign away.
+fn ms(ttl: Duration) -> u64 {
+    u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX >> 1).max(1)
+}
+
+fn beat(shards: &mut impl Shards, what: &str, call: Call) -> Result<(), RedisStoreError> {
+    match shards.call(0, &call) {
+        Ok(Reply::Done) => Ok(()),
+        Ok(_) => Err(lost(0, what)),
+        Err(why) => Err(RedisStoreError::from_call(what, why)),
     }
 }

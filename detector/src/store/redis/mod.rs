@@ -3,6 +3,7 @@
 //! `store.rs` says in which order its calls are made.
 
 mod call;
+mod chain;
 mod checkpoint;
 mod commands;
 mod config;
@@ -24,6 +25,7 @@ mod twin;
 pub use call::{Call, CallError, Change, Durable, Guard, Item, Reply, Step};
 pub use config::{RedisMode, RedisSection};
 pub use error::RedisStoreError;
+pub use lease::Heart;
 pub use names::{Domain, Keys, Name};
 pub use protocol::{
     FORMAT, Header, Offsets, Owner, Position, Refusal, Start, Tag, common_base, decide,

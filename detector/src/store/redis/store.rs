@@ -6,6 +6,7 @@
 //! [`RedisStoreError::Lost`] sends the process back to the claim with an empty memory.
 
 use super::call::{Call, CallError, Durable, Guard, Reply, Step};
+use super::chain::Link;
 use super::error::RedisStoreError;
 use super::names::Name;
 use super::protocol::{FORMAT, Header, Offsets, Owner, Position, Start, Tag, common_base, decide};
@@ -14,7 +15,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How often a call is sent whose reply was lost, before the checkpoint is given up.
-const TRIES: usize = 3;
+pub(super) const TRIES: usize = 3;
 
 /// What one call may carry, so that Redis is never blocked for 10 ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,31 +48,15 @@ pub(super) struct Lease {
     pub tidy: BTreeSet<Name>,
 }
 
-/// Where a shard's chain stands.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Link {
-    /// Calls known to be taken.
-    seq: u64,
-    /// A further one was sent, and nobody knows what became of it.
-    unsure: bool,
-}
-
 impl Lease {
-    fn guard(&self, shard: u16) -> Guard {
+    pub(super) fn guard(&self, shard: u16) -> Guard {
         let seq = self.chain.get(usize::from(shard)).map_or(0, |link| link.seq);
         Guard { epoch: self.epoch, owner: self.owner, seq }
     }
 
-    fn holds(&self, header: &Header) -> bool {
+    pub(super) fn holds(&self, header: &Header) -> bool {
         header.epoch == self.epoch && header.owner == self.owner.to_string()
     }
-}
-
-/// How an answer came about: only a direct one says something about the connection.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Taken {
-    Directly,
-    ByItsNumber,
 }
 
 impl<S: Shards> Store<S> {
@@ -233,112 +218,6 @@ impl<S: Shards> Store<S> {
         self.my_headers("look again").map(|_| ())
     }
 
-    /// One link of a shard's chain, resolved by its number when the reply is lost (rule 8).
-    pub(super) fn guarded(&mut self, shard: u16, step: &Step) -> Result<(), RedisStoreError> {
-        self.link(shard, step).map(|_| ())
-    }
-
-    fn link(&mut self, shard: u16, step: &Step) -> Result<Taken, RedisStoreError> {
-        let what = step.to_string();
-        self.settle(shard, &what)?;
-        self.send(shard, step, &what)
-    }
-
-    /// A call whose fate is unknown may still arrive, and would take the number of the next one. An empty link
-    /// closes the chain behind it.
-    fn settle(&mut self, shard: u16, what: &str) -> Result<(), RedisStoreError> {
-        let seq = self.held("a guarded call")?.guard(shard).seq;
-        if !self.chain(shard).is_some_and(|link| link.unsure) {
-            return Ok(());
-        }
-        let header = self.header(shard, what)?;
-        let lease = self.held("a guarded call")?;
-        if !lease.holds(&header) || !(header.seq == seq || header.seq == seq + 1) {
-            return Err(lost(shard, what));
-        }
-        self.at(shard, header.seq, false);
-        if header.seq == seq && self.send(shard, &Step::Confirm, what)? != Taken::Directly {
-            // Which of the two calls took the number cannot be told.
-            return Err(lost(shard, what));
-        }
-        Ok(())
-    }
-
-    fn send(&mut self, shard: u16, step: &Step, what: &str) -> Result<Taken, RedisStoreError> {
-        let lease = self.held("a guarded call")?;
-        let guard = lease.guard(shard);
-        let call = Call::Guarded(guard, step.clone());
-        let mut sent_before = false;
-        let mut last = None;
-        for _ in 0..TRIES {
-            match self.shards.call(shard, &call) {
-                Ok(Reply::Done) => {
-                    self.at(shard, guard.seq + 1, false);
-                    return Ok(Taken::Directly);
-                }
-                Ok(Reply::Other(found)) => return Err(self.other_settings(found)),
-                // An earlier copy of this very call may have come after all.
-                Ok(Reply::Refused) if sent_before => {}
-                Ok(_) => return Err(lost(shard, what)),
-                Err(why @ CallError::Unknown { .. }) => {
-                    self.at(shard, guard.seq, true);
-                    last = Some(why);
-                }
-                Err(why) => return Err(RedisStoreError::from_call(what, why)),
-            }
-            let header = self.header(shard, what)?;
-            let lease = self.held("a guarded call")?;
-            if !lease.holds(&header) {
-                return Err(lost(shard, what));
-            }
-            match header.seq.checked_sub(guard.seq) {
-                Some(1) => {
-                    self.at(shard, guard.seq + 1, false);
-                    return Ok(Taken::ByItsNumber);
-                }
-                Some(0) => sent_before = true,
-                _ => return Err(lost(shard, what)),
-            }
-        }
-        Err(unknown(what, last))
-    }
-
-    /// Rule 9d: a guarded call on every shard, and its durability on the connection that carried it. All the calls
-    /// come before the first wait, so that one flush of the disk serves them all.
-    pub(super) fn durable_everywhere(&mut self, what: &str) -> Result<Durable, RedisStoreError> {
-        let mut all = Durable::Yes;
-        let mut pending: Vec<u16> = (0..self.shards.count()).collect();
-        let mut last = None;
-        for _ in 0..TRIES {
-            let mut again = Vec::new();
-            let mut called = Vec::new();
-            for shard in pending {
-                // Behind a call that was resolved by its number the connection is another one: waiting on that would
-                // return at once. One more link then.
-                match self.link(shard, &Step::Confirm)? {
-                    Taken::Directly => called.push(shard),
-                    Taken::ByItsNumber => again.push(shard),
-                }
-            }
-            for shard in called {
-                match self.shards.wait(shard) {
-                    Ok(Durable::Yes) => {}
-                    Ok(Durable::Unsupported) => all = Durable::Unsupported,
-                    Err(why @ CallError::Unknown { .. }) => {
-                        last = Some(why);
-                        again.push(shard);
-                    }
-                    Err(why) => return Err(RedisStoreError::from_call(what, why)),
-                }
-            }
-            if again.is_empty() {
-                return Ok(all);
-            }
-            pending = again;
-        }
-        Err(unknown(what, last))
-    }
-
     /// All headers, which must be as this process left them.
     fn my_headers(&mut self, what: &'static str) -> Result<Vec<Header>, RedisStoreError> {
         let headers = self.headers(what)?;
@@ -355,7 +234,7 @@ impl<S: Shards> Store<S> {
         (0..self.shards.count()).map(|shard| self.header(shard, what)).collect()
     }
 
-    fn header(&mut self, shard: u16, what: &str) -> Result<Header, RedisStoreError> {
+    pub(super) fn header(&mut self, shard: u16, what: &str) -> Result<Header, RedisStoreError> {
         let header =
             self.shards.header(shard).map_err(|why| RedisStoreError::from_call(what, why))?;
         let shards = u32::from(self.shards.count());
@@ -367,20 +246,9 @@ impl<S: Shards> Store<S> {
         Ok(header)
     }
 
-    fn other_settings(&self, found: String) -> RedisStoreError {
+    pub(super) fn other_settings(&self, found: String) -> RedisStoreError {
         let expected = format!("shards {}, format {FORMAT}", self.shards.count());
         RedisStoreError::OtherSettings { found, expected }
-    }
-
-    fn chain(&self, shard: u16) -> Option<Link> {
-        self.lease.as_ref()?.chain.get(usize::from(shard)).copied()
-    }
-
-    fn at(&mut self, shard: u16, seq: u64, unsure: bool) {
-        let link = self.lease.as_mut().and_then(|l| l.chain.get_mut(usize::from(shard)));
-        if let Some(link) = link {
-            *link = Link { seq, unsure };
-        }
     }
 
     pub(super) fn held(&self, what: &'static str) -> Result<&Lease, RedisStoreError> {
@@ -400,7 +268,7 @@ pub(super) fn lost(shard: u16, what: &str) -> RedisStoreError {
     RedisStoreError::Lost { shard, what: what.to_owned() }
 }
 
-fn unknown(what: &str, last: Option<CallError>) -> RedisStoreError {
+pub(super) fn unknown(what: &str, last: Option<CallError>) -> RedisStoreError {
     let why = last.unwrap_or_else(|| CallError::Unknown {
         place: "Redis".to_owned(),
         why: "answers were lost again and again".to_owned(),

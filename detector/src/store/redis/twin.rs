@@ -135,6 +135,13 @@ impl Twin {
         shard.crashes += 1;
     }
 
+    /// A record goes by itself, as one with a time to live does.
+    pub fn vanish(&mut self, shard: u16, key: &str) {
+        let mut state = self.now(shard).clone();
+        state.records.remove(key);
+        self.shards[usize::from(shard)].history.push(Rc::new(state));
+    }
+
     /// Forgets older moments, which only a restore could bring back.
     pub fn forget_older(&mut self) {
         for shard in &mut self.shards {
@@ -283,6 +290,9 @@ pub enum Fate {
     Late,
 }
 
+/// Decides what befalls a call on a shard.
+pub type Fates = Box<dyn FnMut(u16, &Call) -> Fate>;
+
 /// One process's view of the twin.
 pub struct Client {
     /// The twin, shared.
@@ -290,7 +300,7 @@ pub struct Client {
     /// Calls on their way.
     pub late: Rc<RefCell<Vec<(u16, Call)>>>,
     /// What befalls the next calls.
-    pub fate: Box<dyn FnMut(u16, &Call) -> Fate>,
+    pub fate: Fates,
     /// The crash count under which each shard's last answered call was carried.
     carried: BTreeMap<u16, u32>,
 }

@@ -1,8 +1,12 @@
 //! The protocol's parts, the protocol against a model of it, and the twin against a real Redis.
 
 mod checker;
+mod cluster;
 mod counterexamples;
+mod lost_replies;
 mod parts;
+mod process;
 mod real;
+mod same;
 mod server;
 mod world;

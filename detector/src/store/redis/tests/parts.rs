@@ -49,12 +49,12 @@ fn where_to_start_from() {
     let behind = header(&[(0, 1, 5), (1, 1, 6)]);
     assert_eq!(decide(&[ahead.clone(), behind.clone()], Some(8)), from(1, 1, 6));
     assert_eq!(decide(&[behind, ahead.clone()], Some(6)), from(1, 1, 6));
-    assert_eq!(decide(&[ahead.clone()], Some(7)), from(1, 2, 7));
+    assert_eq!(decide(std::slice::from_ref(&ahead), Some(7)), from(1, 2, 7));
     assert!(matches!(
-        decide(&[ahead.clone()], Some(6)),
+        decide(std::slice::from_ref(&ahead), Some(6)),
         Err(Refusal::AheadOfOutputs { state: 7, outputs: 6, .. })
     ));
-    assert!(matches!(decide(&[ahead.clone()], None), Err(Refusal::NoOutputs { .. })));
+    assert!(matches!(decide(std::slice::from_ref(&ahead), None), Err(Refusal::NoOutputs { .. })));
     assert!(matches!(
         decide(&[ahead.clone(), none], Some(8)),
         Err(Refusal::NothingInCommon { .. })

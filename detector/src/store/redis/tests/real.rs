@@ -1,28 +1,26 @@
 //! The scripts against a real Redis: the same answers and records as the twin's, and what Redis does on a bad day.
 
-use super::super::call::{Call, Change, Guard, Item, Reply, Step};
+use super::super::call::{Call, Change, Durable, Guard, Item, Reply, Step};
 use super::super::config::RedisSection;
 use super::super::error::RedisStoreError;
-use super::super::names::{Keys, Name};
-use super::super::protocol::{Offsets, Owner, Position, Start, Tag};
-use super::super::record::Record;
+use super::super::names::Name;
+use super::super::protocol::{Offsets, Position, Start, Tag};
 use super::super::server::RedisShards;
 use super::super::shards::Shards;
 use super::super::store::Store;
-use super::super::twin::Twin;
 use super::server::Server;
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-fn at(offset: i64) -> Position {
+pub fn at(offset: i64) -> Position {
     Position { offsets: Offsets::from([("t/0".to_owned(), offset)]), detail: "{}".to_owned() }
 }
 
 /// Brings a store up, as a process does, and returns what it loaded.
-fn up(store: &mut Store<RedisShards>, o: Option<i64>) -> (Tag, Position, BTreeMap<Name, Vec<u8>>) {
+pub fn up(
+    store: &mut Store<RedisShards>,
+    o: Option<i64>,
+) -> (Tag, Position, BTreeMap<Name, Vec<u8>>) {
     store.claim().expect("claims");
     store.confirm().expect("confirms");
     let committed = o.map(|o| at(o).offsets).unwrap_or_default();
@@ -50,7 +48,7 @@ fn load(store: &mut Store<RedisShards>) -> BTreeMap<Name, Vec<u8>> {
     records
 }
 
-fn name(i: usize) -> Name {
+pub fn name(i: usize) -> Name {
     match i % 10 {
         9 => Name::global(&format!("table {i}")),
         _ => Name::profile("account", &format!("a{{{i}}}:%")),
@@ -73,7 +71,8 @@ fn what_was_written_is_read_back_by_the_next_one() {
         let records = |range: std::ops::Range<usize>, with: u8| {
             range.map(move |i| (name(i), Some(vec![with; i % 300]))).collect::<Vec<_>>()
         };
-        let (tag, _) = first.checkpoint(&at(10), records(0..3000, 1)).expect("a checkpoint");
+        let (tag, durable) = first.checkpoint(&at(10), records(0..3000, 1)).expect("a checkpoint");
+        assert_eq!(durable == Durable::Yes, first.shards().waits());
         assert_eq!(tag, Tag { epoch: 1, n: 1 });
         first.checkpoint(&at(20), records(1000..2000, 2)).expect("a second one");
         let deleted = (0..500).map(|i| (name(i), None));
@@ -120,6 +119,9 @@ fn signs_of_life() {
     let left: i64 =
         redis::cmd("PTTL").arg("det:{s000}:alive").query(&mut server.connection()).expect("asks");
     assert!((500_000..=600_000).contains(&left), "{left}");
+    let mut heart =
+        store.heart(RedisShards::open(&server.section()).expect("opens")).expect("held");
+    heart.heartbeat(Duration::from_secs(600)).expect("it is the owner");
     store.release().expect("it is the owner");
     assert!(!standby.is_owner_alive().expect("asks"));
     store.publish_layout("abc", "{}").expect("publishes");
@@ -322,99 +324,4 @@ fn a_standby_reads_beside_the_owner() {
     assert_eq!(standby.peek_load(base, |_, _| Ok(()), |_| {}), Ok(2));
     owner.checkpoint(&at(3), [(name(1), Some(vec![3]))]).expect("writes");
     assert!(standby.peek_load(base, |_, _| Ok(()), |_| {}).expect_err("withdrawn").is_lost());
-}
-
-/// Any call, right or wrong.
-fn any_call() -> impl Strategy<Value = (u16, Call)> {
-    let tag = (0u32..3, 1u32..3).prop_map(|(epoch, n)| Tag { epoch, n });
-    let guard = (1u32..3, 0u128..2, prop_oneof![Just(None), (0u64..6).prop_map(Some)]);
-    let change = prop_oneof![
-        3 => proptest::collection::vec(any::<u8>(), 0..4).prop_map(Change::Write),
-        2 => Just(Change::Delete),
-        1 => Just(Change::Tidy),
-        1 => Just(Change::Erase),
-    ];
-    let items = proptest::collection::vec((0usize..3, change), 0..4);
-    let step = prop_oneof![
-        Just(Step::Confirm),
-        tag.clone().prop_map(|base| Step::Begin { base }),
-        (tag.clone(), tag.clone())
-            .prop_map(|(tag, _)| Step::Finish { tag, position: format!("p{tag}") }),
-        Just(Step::First { position: "p0".to_owned() }),
-        Just(Step::Withdraw),
-        (tag.clone(), tag, items).prop_map(|(base, tag, items)| Step::Chunk {
-            base,
-            // Newer than any base.
-            tag: Tag { epoch: tag.epoch + base.epoch, n: tag.n + 3 },
-            items: items
-                .into_iter()
-                .map(|(i, change)| Item { key: i.to_string(), change })
-                .collect(),
-        }),
-    ];
-    let call = prop_oneof![
-        1 => (1u32..4, 0u128..2, 1u16..3).prop_map(|(epoch, owner, shards)| Call::Claim {
-            epoch, owner: Owner(owner), shards: if shards == 2 { 2 } else { 3 },
-        }),
-        9 => (guard, step).prop_map(|((epoch, owner, seq), step)| Call::Guarded(
-            Guard { epoch, owner: Owner(owner), seq: seq.unwrap_or(u64::MAX) }, step)),
-    ];
-    (0u16..2, call)
-}
-
-#[test]
-fn scripts_and_twin_say_and_do_the_same() {
-    let server = Server::start(&[]);
-    let admin = RefCell::new(server.connection());
-    let section = RedisSection { shards: 2, ..server.section() };
-    let real = RefCell::new(RedisShards::open(&section).expect("opens"));
-    let keys = Keys { prefix: "det:".to_owned(), shards: 2 };
-    let on: Vec<Vec<String>> = (0..2)
-        .map(|shard| {
-            (0..99).map(name).filter(|n| n.shard(2) == shard).map(|n| keys.record(&n)).collect()
-        })
-        .collect();
-    let mut runner =
-        TestRunner::new(Config { cases: 300, failure_persistence: None, ..Config::default() });
-    let calls = proptest::collection::vec(any_call(), 1..60);
-    let result = runner.run(&calls, |calls| {
-        let mut real = real.borrow_mut();
-        redis::cmd("FLUSHALL").exec(&mut *admin.borrow_mut()).expect("empties");
-        let mut twin = Twin::new(2);
-        for (shard, mut call) in calls {
-            // Mostly as the owner, and with the right number: else nearly all would be refused.
-            let header = twin.now(shard).header.clone();
-            match &mut call {
-                Call::Guarded(guard, step) => {
-                    if guard.seq == u64::MAX {
-                        guard.epoch = header.epoch;
-                        guard.owner = Owner(u128::from_str_radix(&header.owner, 16).unwrap_or(9));
-                        guard.seq = header.seq;
-                    }
-                    if let Step::Chunk { items, .. } = step {
-                        for item in items {
-                            let i: usize = item.key.parse().expect("a number");
-                            item.key = on[usize::from(shard)][i].clone();
-                        }
-                    }
-                }
-                Call::Claim { .. } | Call::Beat { .. } => {}
-            }
-            let reply = real.call(shard, &call).expect("answers");
-            prop_assert_eq!(&reply, &twin.call(shard, &call), "{:?}", call);
-            prop_assert_eq!(&real.header(shard).expect("reads"), &twin.now(shard).header);
-        }
-        let mut records = BTreeMap::new();
-        real.records(&mut |_, name, bytes| {
-            records.insert(keys.record(&name), bytes.to_vec());
-            Ok(())
-        })
-        .expect("reads");
-        let both: BTreeMap<String, Vec<u8>> =
-            (0..2).flat_map(|shard| twin.now(shard).records.clone()).collect();
-        prop_assert!(both.values().all(|bytes| Record::read(bytes).is_some()));
-        prop_assert_eq!(records, both);
-        Ok(())
-    });
-    result.unwrap_or_else(|e| panic!("{e}"));
 }

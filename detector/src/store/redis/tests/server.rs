@@ -28,8 +28,7 @@ impl Server {
 
     /// Starts it once more over the same files.
     pub fn again(&mut self) {
-        let binary = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
-        let mut command = Command::new(&binary);
+        let mut command = Command::new(binary());
         command.args([
             "--port",
             "0",
@@ -42,9 +41,7 @@ impl Server {
         ]);
         command.arg("--dir").arg(self.folder.path()).arg("--unixsocket").arg(self.socket());
         command.args(&self.options).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().unwrap_or_else(|e| {
-            panic!("cannot start `{binary}`: {e}\nhint: apt-get install redis-server, or set REDIS_SERVER")
-        });
+        let child = command.spawn().unwrap_or_else(|e| missing(&e));
         self.child = Some(child);
         for _ in 0..500 {
             if self.answers().is_some_and(|answer| !answer.starts_with(b"-LOADING")) {
@@ -98,6 +95,59 @@ impl Server {
         let client = redis::Client::open(self.section().url).expect("a URL");
         client.get_connection().expect("it listens")
     }
+}
+
+/// A port that nobody listens on at the moment.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("some port is free");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// A Sentinel of one's own; it ends with this value.
+pub struct SentinelServer {
+    /// Where it listens.
+    pub port: u16,
+    child: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts a Sentinel with these lines of configuration.
+    pub fn sentinel(lines: &str) -> SentinelServer {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let port = free_port();
+        let file = folder.path().join("sentinel.conf");
+        std::fs::write(&file, format!("port {port}\n{lines}")).expect("a file can be written");
+        let mut command = Command::new(binary());
+        command.arg(&file).arg("--sentinel").stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().unwrap_or_else(|e| missing(&e));
+        let sentinel = SentinelServer { port, child, _folder: folder };
+        for _ in 0..500 {
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return sentinel;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the Sentinel does not listen on port {port}");
+    }
+}
+
+impl Drop for SentinelServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn binary() -> String {
+    std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
+}
+
+fn missing(e: &std::io::Error) -> ! {
+    panic!(
+        "cannot start `{}`: {e}\nhint: apt-get install redis-server, or set REDIS_SERVER",
+        binary()
+    )
 }
 
 impl Drop for Server {

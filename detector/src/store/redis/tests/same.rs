@@ -1,0 +1,111 @@
+//! The scripts and the twin: the same answers and records for the same calls.
+
+use super::super::call::{Call, Change, Guard, Item, Step};
+use super::super::config::RedisSection;
+use super::super::names::Keys;
+use super::super::protocol::{Owner, Tag};
+use super::super::record::Record;
+use super::super::server::RedisShards;
+use super::super::shards::Shards;
+use super::super::twin::Twin;
+use super::real::name;
+use super::server::Server;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+/// Any call, right or wrong.
+fn any_call() -> impl Strategy<Value = (u16, Call)> {
+    let tag = (0u32..3, 1u32..3).prop_map(|(epoch, n)| Tag { epoch, n });
+    let guard = (1u32..3, 0u128..2, prop_oneof![Just(None), (0u64..6).prop_map(Some)]);
+    let change = prop_oneof![
+        3 => proptest::collection::vec(any::<u8>(), 0..4).prop_map(Change::Write),
+        2 => Just(Change::Delete),
+        1 => Just(Change::Tidy),
+        1 => Just(Change::Erase),
+    ];
+    let items = proptest::collection::vec((0usize..3, change), 0..4);
+    let step = prop_oneof![
+        Just(Step::Confirm),
+        tag.clone().prop_map(|base| Step::Begin { base }),
+        (tag.clone(), tag.clone())
+            .prop_map(|(tag, _)| Step::Finish { tag, position: format!("p{tag}") }),
+        Just(Step::First { position: "p0".to_owned() }),
+        Just(Step::Withdraw),
+        (tag.clone(), tag, items).prop_map(|(base, tag, items)| Step::Chunk {
+            base,
+            // Newer than any base.
+            tag: Tag { epoch: tag.epoch + base.epoch, n: tag.n + 3 },
+            items: items
+                .into_iter()
+                .map(|(i, change)| Item { key: i.to_string(), change })
+                .collect(),
+        }),
+    ];
+    let call = prop_oneof![
+        1 => (1u32..4, 0u128..2, 1u16..3).prop_map(|(epoch, owner, shards)| Call::Claim {
+            epoch, owner: Owner(owner), shards: if shards == 2 { 2 } else { 3 },
+        }),
+        9 => (guard, step).prop_map(|((epoch, owner, seq), step)| Call::Guarded(
+            Guard { epoch, owner: Owner(owner), seq: seq.unwrap_or(u64::MAX) }, step)),
+    ];
+    (0u16..2, call)
+}
+
+#[test]
+fn scripts_and_twin_say_and_do_the_same() {
+    let server = Server::start(&[]);
+    let admin = RefCell::new(server.connection());
+    let section = RedisSection { shards: 2, ..server.section() };
+    let real = RefCell::new(RedisShards::open(&section).expect("opens"));
+    let keys = Keys { prefix: "det:".to_owned(), shards: 2 };
+    let on: Vec<Vec<String>> = (0..2)
+        .map(|shard| {
+            (0..99).map(name).filter(|n| n.shard(2) == shard).map(|n| keys.record(&n)).collect()
+        })
+        .collect();
+    let mut runner =
+        TestRunner::new(Config { cases: 300, failure_persistence: None, ..Config::default() });
+    let calls = proptest::collection::vec(any_call(), 1..60);
+    let result = runner.run(&calls, |calls| {
+        let mut real = real.borrow_mut();
+        redis::cmd("FLUSHALL").exec(&mut *admin.borrow_mut()).expect("empties");
+        let mut twin = Twin::new(2);
+        for (shard, mut call) in calls {
+            // Mostly as the owner, and with the right number: else nearly all would be refused.
+            let header = twin.now(shard).header.clone();
+            match &mut call {
+                Call::Guarded(guard, step) => {
+                    if guard.seq == u64::MAX {
+                        guard.epoch = header.epoch;
+                        guard.owner = Owner(u128::from_str_radix(&header.owner, 16).unwrap_or(9));
+                        guard.seq = header.seq;
+                    }
+                    if let Step::Chunk { items, .. } = step {
+                        for item in items {
+                            let i: usize = item.key.parse().expect("a number");
+                            item.key = on[usize::from(shard)][i].clone();
+                        }
+                    }
+                }
+                Call::Claim { .. } | Call::Beat { .. } => {}
+            }
+            let reply = real.call(shard, &call).expect("answers");
+            prop_assert_eq!(&reply, &twin.call(shard, &call), "{:?}", call);
+            prop_assert_eq!(&real.header(shard).expect("reads"), &twin.now(shard).header);
+        }
+        let mut records = BTreeMap::new();
+        real.records(&mut |_, name, bytes| {
+            records.insert(keys.record(&name), bytes.to_vec());
+            Ok(())
+        })
+        .expect("reads");
+        let both: BTreeMap<String, Vec<u8>> =
+            (0..2).flat_map(|shard| twin.now(shard).records.clone()).collect();
+        prop_assert!(both.values().all(|bytes| Record::read(bytes).is_some()));
+        prop_assert_eq!(records, both);
+        Ok(())
+    });
+    result.unwrap_or_else(|e| panic!("{e}"));
+}
