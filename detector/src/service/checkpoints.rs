@@ -1,12 +1,13 @@
-//! Checkpoints and signs of life, by a thread of their own: Redis never keeps an event waiting.
+//! Checkpoints, by a thread of their own: Redis never keeps an event waiting.
 
 use super::position::position;
 use crate::kafka::journal::Offsets;
 use crate::kafka::publish::Committed;
 use crate::store::redis::{Name, RedisStoreError, Shards, Store};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use engine::Versions;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,7 @@ pub struct Checkpoints {
     jobs: Option<Sender<Job>>,
     /// What became of things.
     pub out: Receiver<Outcome>,
+    orderly: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -55,17 +57,15 @@ impl Checkpoints {
     ///
     /// # Errors
     /// When no thread can be made.
-    pub fn start<S: Shards + Send + 'static>(
-        store: Store<S>,
-        lease_ttl: Duration,
-    ) -> std::io::Result<Self> {
+    pub fn start<S: Shards + Send + 'static>(store: Store<S>) -> std::io::Result<Self> {
         let (jobs, queue) = bounded(1);
         let (send, out) = bounded(64);
-        let mut work = Work { store, lease_ttl, send, beat: None };
+        let orderly = Arc::new(AtomicBool::new(false));
+        let mut work = Work { store, send, orderly: orderly.clone() };
         let thread = std::thread::Builder::new()
             .name("checkpoints".into())
             .spawn(move || work.run(&queue))?;
-        Ok(Self { jobs: Some(jobs), out, thread: Some(thread) })
+        Ok(Self { jobs: Some(jobs), out, orderly, thread: Some(thread) })
     }
 
     /// Hands a checkpoint over. Only one at a time is under way.
@@ -76,8 +76,14 @@ impl Checkpoints {
     }
 }
 
+impl Checkpoints {
+    /// Ends in order: the sign of life is given up, and a standby takes over at once.
+    pub fn end(self) {
+        self.orderly.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Checkpoints {
-    /// Gives up the sign of life; the next one may take over at once.
     fn drop(&mut self) {
         self.jobs = None;
         let (_, closed) = bounded(0);
@@ -90,47 +96,21 @@ impl Drop for Checkpoints {
 
 struct Work<S> {
     store: Store<S>,
-    lease_ttl: Duration,
     send: Sender<Outcome>,
-    beat: Option<Instant>,
+    orderly: Arc<AtomicBool>,
 }
 
 impl<S: Shards> Work<S> {
     fn run(&mut self, queue: &Receiver<Job>) {
-        loop {
-            if !self.live() {
+        while let Ok(job) = queue.recv() {
+            if !self.write(job) {
                 return;
             }
-            match queue.recv_timeout(self.lease_ttl / 4) {
-                Ok(job) => {
-                    if !self.write(job) {
-                        return;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    let _ = self.store.release();
-                    return;
-                }
-            }
         }
-    }
-
-    /// A sign of life, when one is due. False: the lease is gone.
-    fn live(&mut self) -> bool {
-        if self.beat.is_some_and(|last| last.elapsed() < self.lease_ttl / 4) {
-            return true;
+        // An orderly end; after anything else the sign of life runs out by itself.
+        if self.orderly.load(Ordering::Relaxed) {
+            let _ = self.store.release();
         }
-        match self.store.heartbeat(self.lease_ttl) {
-            Ok(()) => self.beat = Some(Instant::now()),
-            // Said when a checkpoint needs it; a sign of life is not worth more.
-            Err(error) if error.is_unavailable() => {}
-            Err(error) => {
-                let _ = self.send.send(Outcome::Failed(error));
-                return false;
-            }
-        }
-        true
     }
 
     /// False: the lease is gone, or nobody waits any more.

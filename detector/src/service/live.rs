@@ -1,6 +1,7 @@
 //! The live line: batches in, effects out, checkpoints behind. One thread, which owns the state.
 
 use super::checkpoints::{Checkpoints, Job, Outcome};
+use super::pulse::Pulse;
 use super::start::Ready;
 use super::{Around, Settings, Stop, names};
 use crate::health::State;
@@ -11,7 +12,7 @@ use crate::kafka::source::{Batch, FromSource, Source};
 use crate::kafka::topics::Topics;
 use crate::store::redis::Shards;
 use crate::telemetry::{CheckpointDone, Queue, Stage};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use engine::{Engine, Wanted};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -37,6 +38,7 @@ struct Line<'a> {
     /// When size and lag were last told.
     told: Instant,
     ends: Ends,
+    pulse: Pulse,
     engine: Engine,
     publisher: Publisher,
     checkpoints: Checkpoints,
@@ -67,12 +69,12 @@ pub fn run<S: Shards + Send + 'static>(
     around: &Around,
     stop: &Stop,
 ) -> Result<(), Trouble> {
-    let Ready { mut engine, store, producer, at, outputs, epoch, replayed } = ready;
+    let Ready { mut engine, store, producer, at, outputs, epoch, replayed, pulse } = ready;
     engine.want(Wanted { scores: settings.kafka.scores.is_some(), ..Wanted::default() });
     let interval = Duration::from_millis(settings.times.commit_interval_ms.max(1) as u64);
     let publisher =
         producer.start(engine.finisher(), u64::from(epoch), at.clone(), &outputs, interval)?;
-    let checkpoints = Checkpoints::start(store, settings.redis.lease_ttl())
+    let checkpoints = Checkpoints::start(store)
         .map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
     let reader = settings.reader(&engine);
     let topics = reader.topics.clone();
@@ -99,6 +101,7 @@ pub fn run<S: Shards + Send + 'static>(
         around,
         told: Instant::now(),
         ends,
+        pulse,
         engine,
         publisher,
         checkpoints,
@@ -123,6 +126,9 @@ impl Line<'_> {
     fn turn(&mut self, newcomers: &Receiver<Offsets>) -> Result<(), Trouble> {
         if let Some(trouble) = self.publisher.has_failed() {
             return Err(trouble);
+        }
+        if self.pulse.lost() {
+            return Err(Trouble::StartOver("another instance holds the lease".into()));
         }
         self.hear()?;
         if let (Ok(new), Some(source)) = (newcomers.try_recv(), &self.source) {
@@ -249,7 +255,14 @@ impl Line<'_> {
 
     /// What became of checkpoints.
     fn hear(&mut self) -> Result<(), Trouble> {
-        while let Ok(outcome) = self.checkpoints.out.try_recv() {
+        loop {
+            let outcome = match self.checkpoints.out.try_recv() {
+                Ok(outcome) => outcome,
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Disconnected) => {
+                    return Err(Trouble::StartOver("checkpoints are written no more".into()));
+                }
+            };
             match outcome {
                 Outcome::Done { took, records, bytes } => {
                     tracing::debug!(records, bytes, seconds = took.as_secs_f64(), "checkpoint");
@@ -267,7 +280,6 @@ impl Line<'_> {
                 Outcome::Failed(error) => return Err(error.into()),
             }
         }
-        Ok(())
     }
 
     /// No more input; what was taken is published, and its state durable.
@@ -284,6 +296,8 @@ impl Line<'_> {
             if !self.writing {
                 if last || self.since_cut == 0 {
                     tracing::info!("everything taken is published and in a checkpoint");
+                    drop(self.pulse);
+                    self.checkpoints.end();
                     return Ok(());
                 }
                 last = true;

@@ -10,6 +10,7 @@ mod checkpoints;
 mod live;
 mod names;
 mod position;
+mod pulse;
 mod start;
 
 use crate::command::Failure;

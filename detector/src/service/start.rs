@@ -1,6 +1,7 @@
 //! From nothing to live, in the order that the protocol fixes: lease, producer, confirmation, O, base, load, second look, replay.
 
 use super::position::{self, Detail};
+use super::pulse::Pulse;
 use super::{Around, Settings, Stop, names};
 use crate::health::State;
 use crate::kafka::client::{self, QuietConsumer, Trouble};
@@ -8,7 +9,7 @@ use crate::kafka::journal::{self, Offsets, Tp};
 use crate::kafka::publish::{Committed, Prepared};
 use crate::kafka::source::{self, Batch};
 use crate::kafka::topics::Topics;
-use crate::store::redis::{Position, RedisStoreError, Shards, Start, Store};
+use crate::store::redis::{Position, RedisShards, RedisStoreError, Shards, Start, Store};
 use engine::effects::Effects;
 use engine::{Engine, Wanted};
 use rdkafka::Message;
@@ -37,6 +38,8 @@ pub struct Ready<S> {
     pub epoch: u32,
     /// Messages replayed in silence.
     pub replayed: u64,
+    /// Signs of life.
+    pub pulse: Pulse,
 }
 
 impl From<RedisStoreError> for Trouble {
@@ -63,6 +66,9 @@ pub fn start<S: Shards>(
     let epoch = store.claim()?;
     around.health.lease_epoch(epoch.into());
     tracing::info!(epoch, "holds the lease");
+    let heart = store.heart(RedisShards::open(&settings.redis)?)?;
+    let pulse = Pulse::start(heart, settings.redis.lease_ttl())
+        .map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
     let producer = Prepared::new(section)?;
     let durable = store.confirm()?;
     tracing::debug!(?durable, "the lease is confirmed");
@@ -74,7 +80,13 @@ pub fn start<S: Shards>(
     for tp in &inputs {
         begins.insert(tp.clone(), topics.bounds(tp)?.0);
     }
-    let base = match store.recover(&position::named(&committed), &position::named(&begins))? {
+    // A partition with a commit began at 0 as far as anybody can tell: what retention left says nothing about it, and an empty
+    // Redis beside a group that has worked is never a new start.
+    let began = begins
+        .iter()
+        .map(|(tp, low)| (tp.clone(), if committed.contains_key(tp) { 0 } else { *low }));
+    let began: Offsets = began.collect();
+    let base = match store.recover(&position::named(&committed), &position::named(&began))? {
         Start::From { position, .. } => position,
         Start::New => {
             let engine = settings.engine()?;
@@ -105,7 +117,7 @@ pub fn start<S: Shards>(
     let replayed = replay(settings, &topics, &mut engine, &detail, &from, &until, around, stop)?;
     let outputs = published(settings, &topics, &mut engine, &detail)?;
     store.look_again()?;
-    Ok(Ready { engine, store, producer, at: until, outputs, epoch, replayed })
+    Ok(Ready { engine, store, producer, at: until, outputs, epoch, replayed, pulse })
 }
 
 /// Where the outputs end now.
