@@ -30,7 +30,7 @@ impl Default for SplitOptions {
         Self {
             stop_share: 0.15,
             calibrate_share: 0.15,
-            folds_below_positives: 1000,
+            folds_below_positives: 5000,
             folds: 4,
             first_share: 0.4,
             gap_ms: 0,
