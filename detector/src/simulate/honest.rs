@@ -142,7 +142,7 @@ impl Simulator {
         let map: &Map = &self.world.map;
         let tablet = match account.kind {
             ActorKind::SharedTablet => 0.55,
-            ActorKind::Family => 0.35,
+            ActorKind::Family => 0.4,
             _ => 0.2,
         };
         let mut device = account.device;

@@ -158,7 +158,8 @@ pub(super) fn populate(plan: &Plan, honest: u32, chance: &mut Chance) -> World {
                 account.kind = ActorKind::Family;
             }
             if size > 1 {
-                if chance.yes(if family { 0.7 } else { 0.35 }) {
+                let shares = if family { 0.7 } else { 0.35 };
+                if chance.yes(if together { shares + 0.15 } else { shares }) {
                     account.shared_device = tablet;
                 }
                 if chance.yes(0.5) {
