@@ -29,7 +29,7 @@ pub struct FeatureConfig {
 pub struct TimeConfig {
     /// Half-lives of the decayed counters, shortest first.
     pub half_lives: [String; 4],
-    /// How late an event may be and still move everything but rhythm and sessions.
+    /// How late an event may be and still move everything but rhythm, sessions and robust means.
     pub lateness_max: String,
     /// In files: how far a `ts` may jump ahead of the newest seen before it is a reject.
     pub jump_max: String,

@@ -8,9 +8,10 @@ use crate::blocks::labels::Labels;
 use crate::blocks::neighbours::Neighbour;
 use crate::blocks::numeric::Numeric;
 use crate::blocks::rhythm::Rhythm;
+use crate::blocks::robust::Robust;
 use crate::blocks::sessions::Sessions;
 use crate::blocks::windows::{CountRing, SumRing, tile_ms};
-use crate::blocks::{distinct, head, hours, neighbours, numeric, rhythm, sessions};
+use crate::blocks::{distinct, head, hours, neighbours, numeric, rhythm, robust, sessions};
 use crate::decay::HalfLives;
 pub use crate::field::{Column, Field, FieldType};
 use std::mem::{offset_of, size_of};
@@ -94,6 +95,9 @@ pub struct Layout {
     pub(crate) labels_at: Option<usize>,
     pub(crate) numeric_at: usize,
     pub(crate) numeric_slots: Vec<usize>,
+    pub(crate) robust_at: usize,
+    /// Slots of attributes with robust means.
+    pub(crate) robust_slots: Vec<usize>,
     pub(crate) distinct_at: usize,
     pub(crate) distinct_whats: Vec<u8>,
     /// Position among the role's distinct counts, per `what`; 255: not counted.
@@ -274,12 +278,14 @@ impl Layout {
         });
         let labels_at = spec.labels.then(|| {
             let at = b.place(size_of::<Labels>());
-            part!(b, at, "labels", &decays, Labels, last_ms: I64 x 1, "ms"; learned: U32 x 1, "labels"; labelled: F32 x 4, "events"; bad: F32 x 4, "events";
-                labelled_total: F32 x 1, "events"; bad_total: F32 x 1, "events";);
+            part!(b, at, "labels", &decays, Labels, last_ms: I64 x 1, "ms"; learned: U32 x 1, "labels"; streak: U32 x 1, "events"; labelled: F32 x 4, "events"; bad: F32 x 4, "events";
+                labelled_total: F32 x 1, "events"; bad_total: F32 x 1, "events"; streak_ms: I64 x 1, "ms";);
             rules.half_life_names.iter().for_each(|h| b.column(format!("labels.bad.{h}"), "events"));
             rules.half_life_names.iter().for_each(|h| b.column(format!("labels.rate.{h}"), "share"));
             b.column("labels.labelled", "events");
             b.column("labels.bad", "events");
+            b.column("labels.streak", "events");
+            b.column("labels.streak_s", "s");
             at
         });
 
@@ -290,6 +296,20 @@ impl Layout {
             part!(b, at, format!("numeric.{name}"), &means, Numeric, count: U32 x 1, "values"; mean: F32 x 1, name; m2: F32 x 1, "squared"; min: F32 x 1, name;
                 max: F32 x 1, name; recent_weight: F32 x 1, "values"; recent_mean: F32 x 1, name; recent_m2: F32 x 1, "squared";);
             numeric::COLUMNS.iter().for_each(|(c, unit)| b.column(format!("{name}.{c}"), unit));
+        }
+
+        // Only accounts have a way of their own that they can leave.
+        let robust_slots: Vec<usize> =
+            spec.numeric.iter().map(|n| n.1).filter(|_| role == Role::ACCOUNT).collect();
+        let robust_at = b.place(size_of::<Robust>() * robust_slots.len());
+        for (i, (name, _)) in spec.numeric.iter().enumerate().take(robust_slots.len()) {
+            let at = robust_at + i * size_of::<Robust>();
+            let counted = robust::OUTLIERS_AT.map(|at| rules.half_life_names[at].as_str());
+            let means = format!("outliers: half-lives {}", counted.join(","));
+            part!(b, at, format!("robust.{name}"), &means, Robust, count: U32 x 1, "values"; mean: F32 x 1, name; deviation: F32 x 1, name;
+                outliers: F32 x 2, "values";);
+            robust::COLUMNS.iter().for_each(|(c, unit)| b.column(format!("{name}.{c}"), unit));
+            counted.iter().for_each(|h| b.column(format!("{name}.outliers.{h}"), "values"));
         }
 
         let mut distinct_of = [u8::MAX; 256];
@@ -334,6 +354,8 @@ impl Layout {
             labels_at,
             numeric_at,
             numeric_slots: spec.numeric.iter().map(|n| n.1).collect(),
+            robust_at,
+            robust_slots,
             distinct_at,
             distinct_whats: spec.distinct.iter().map(|d| d.1).collect(),
             distinct_of,

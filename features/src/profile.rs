@@ -9,6 +9,7 @@ use crate::blocks::labels::{LabelSeen, Labels};
 use crate::blocks::neighbours::Neighbour;
 use crate::blocks::numeric::Numeric;
 use crate::blocks::rhythm::Rhythm;
+use crate::blocks::robust::Robust;
 use crate::blocks::sessions::Sessions;
 use crate::blocks::windows::{CountRing, SumRing};
 use crate::blocks::{Moment, Order, Out, hours};
@@ -114,7 +115,7 @@ impl Layout {
 
     /// Takes an event: one pass over the profile's bytes, no allocation.
     ///
-    /// In order, or late by no more than `time.lateness_max`: every block takes it, but rhythm and sessions only in order. Later: only the
+    /// In order, or late by no more than `time.lateness_max`: every block takes it, but rhythm, sessions and robust means only in order. Later: only the
     /// head's first time and counts.
     pub fn observe(&self, bytes: &mut [u8], seen: &Observation<'_>) -> Taken {
         if !self.fits(bytes) {
@@ -153,6 +154,10 @@ impl Layout {
         }
         let states = parts_mut::<Numeric>(bytes, self.numeric_at, self.numeric_slots.len());
         for (state, slot) in states.iter_mut().zip(&self.numeric_slots) {
+            state.observe(&moment, value(seen.attributes, *slot));
+        }
+        let states = parts_mut::<Robust>(bytes, self.robust_at, self.robust_slots.len());
+        for (state, slot) in states.iter_mut().zip(&self.robust_slots) {
             state.observe(&moment, value(seen.attributes, *slot));
         }
         self.observe_distinct(bytes, &moment, seen.keys);
@@ -251,6 +256,10 @@ impl Layout {
         let states = parts::<Numeric>(bytes, self.numeric_at, self.numeric_slots.len());
         for (state, slot) in states.iter().zip(&self.numeric_slots) {
             state.extract(value(seen.attributes, *slot), &mut out);
+        }
+        let states = parts::<Robust>(bytes, self.robust_at, self.robust_slots.len());
+        for (state, slot) in states.iter().zip(&self.robust_slots) {
+            state.extract(&moment, value(seen.attributes, *slot), &mut out);
         }
         if let Some(newest) =
             part::<i64>(bytes, self.distinct_at).filter(|_| !self.distinct_whats.is_empty())

@@ -19,7 +19,7 @@ pub struct Time {
     pub half_lives: HalfLives,
     /// Their names as declared, which feature names end in.
     pub half_life_names: [String; 4],
-    /// How late an event may be and still move everything but rhythm and sessions.
+    /// How late an event may be and still move everything but rhythm, sessions and robust means.
     pub lateness_max_ms: i64,
     /// In files: how far ahead of the newest a time may jump.
     pub jump_max_ms: i64,

@@ -195,7 +195,8 @@ proptest! {
         prop_assert_eq!(first, again);
         for ((x, y), column) in a.iter().zip(&b).zip(layout.columns()) {
             let name = &column.name;
-            if name.starts_with("rhythm") || name.starts_with("session") || name == "last_type" {
+            let in_order = ["rhythm", "session", "last_type"].iter().any(|start| name.starts_with(start));
+            if in_order || name.contains(".robust_") || name.contains(".outliers.") {
                 continue;
             }
             let near = (x - y).abs() <= 2e-3 * x.abs().max(1e-2);

@@ -32,6 +32,8 @@ pub fn log_odds(probability: f64) -> f64 {
 /// assert_eq!(Calibration::Platt { a: -2.0, b: 0.5 }.log_odds(1.0), 1.5);
 /// let steps = Calibration::Isotonic { bounds: vec![-1.0, 1.0], values: vec![0.1, 0.8] };
 /// assert_eq!([-9.0, -1.0, 0.9, 1.0, 9.0].map(|m| steps.probability(m)), [0.1, 0.1, 0.1, 0.8, 0.8]);
+/// let curve = Calibration::Curve { margins: vec![-1.0, 1.0], log_odds: vec![-4.0, 2.0] };
+/// assert_eq!([-2.0, -1.0, 0.0, 1.0, 3.0].map(|m| curve.log_odds(m)), [-5.0, -4.0, -1.0, 2.0, 4.0]);
 /// ```
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -53,6 +55,32 @@ pub enum Calibration {
         /// Probabilities, never falling; as many as bounds.
         values: Vec<f64>,
     },
+    /// Rising lines between points, in log-odds; beyond the ends with the slope of the nearest line, but no more than 1.
+    /// Unlike a staircase it keeps the order of any two margins.
+    Curve {
+        /// Margins of the points, rising; two at least.
+        margins: Vec<f64>,
+        /// Log-odds there, rising; as many.
+        log_odds: Vec<f64>,
+    },
+}
+
+/// Through the points, and beyond them.
+fn on_curve(margins: &[f64], log_odds: &[f64], margin: f64) -> f64 {
+    let after = margins.partition_point(|&x| x <= margin).clamp(1, margins.len().max(2) - 1);
+    let (Some([x0, x1]), Some([y0, y1])) =
+        (margins.get(after - 1..=after), log_odds.get(after - 1..=after))
+    else {
+        return margin;
+    };
+    let slope = (y1 - y0) / (x1 - x0);
+    if margin < *x0 {
+        y0 + (margin - x0) * slope.min(1.0)
+    } else if margin > *x1 {
+        y1 + (margin - x1) * slope.min(1.0)
+    } else {
+        y0 + (margin - x0) * slope
+    }
 }
 
 impl Calibration {
@@ -60,7 +88,9 @@ impl Calibration {
     #[must_use]
     pub fn probability(&self, margin: f64) -> f64 {
         match self {
-            Calibration::None | Calibration::Platt { .. } => sigmoid(self.log_odds(margin)),
+            Calibration::None | Calibration::Platt { .. } | Calibration::Curve { .. } => {
+                sigmoid(self.log_odds(margin))
+            }
             Calibration::Isotonic { bounds, values } => {
                 let above = bounds.partition_point(|&bound| bound <= margin);
                 values.get(above.saturating_sub(1)).copied().unwrap_or(0.5)
@@ -75,6 +105,7 @@ impl Calibration {
             Calibration::None => margin,
             Calibration::Platt { a, b } => -(a * margin + b),
             Calibration::Isotonic { .. } => log_odds(self.probability(margin)),
+            Calibration::Curve { margins, log_odds } => on_curve(margins, log_odds, margin),
         }
     }
 
@@ -84,7 +115,7 @@ impl Calibration {
         match self {
             Calibration::None => Some(1.0),
             Calibration::Platt { a, .. } => Some(-a),
-            Calibration::Isotonic { .. } => None,
+            Calibration::Isotonic { .. } | Calibration::Curve { .. } => None,
         }
     }
 
@@ -117,6 +148,22 @@ impl Calibration {
                 let steady = values.windows(2).all(|pair| pair[0] <= pair[1]);
                 if !steady || values.iter().any(|value| !(0.0..=1.0).contains(value)) {
                     return invalid("values must not fall, and lie between 0 and 1".to_owned());
+                }
+                Ok(())
+            }
+            Calibration::Curve { margins, log_odds } => {
+                let (points, heights) = (margins.len(), log_odds.len());
+                if points < 2 || points != heights || points > ISOTONIC_STEPS_MAX {
+                    return invalid(format!(
+                        "{points} margins and {heights} log-odds must be equally many, 2 to {ISOTONIC_STEPS_MAX}"
+                    ));
+                }
+                let rising = |numbers: &[f64]| {
+                    numbers.windows(2).all(|pair| pair[0] < pair[1])
+                        && numbers.iter().all(|number| number.is_finite())
+                };
+                if !rising(margins) || !rising(log_odds) {
+                    return invalid("margins and log-odds must rise and be finite".to_owned());
                 }
                 Ok(())
             }
@@ -193,6 +240,25 @@ mod tests {
         assert!(Calibration::Platt { a: -1.0, b: 0.0 }.check("c").is_ok());
         assert!(Calibration::Platt { a: 1.0, b: 0.0 }.check("c").is_err());
         assert!(Calibration::Platt { a: f64::NAN, b: 0.0 }.check("c").is_err());
+    }
+
+    #[test]
+    fn a_curve_rises_everywhere() {
+        let curve = |margins: &[f64], log_odds: &[f64]| {
+            let (margins, log_odds) = (margins.to_vec(), log_odds.to_vec());
+            Calibration::Curve { margins, log_odds }
+        };
+        let good = curve(&[-2.0, -1.0, 3.0], &[-5.0, -1.0, -0.5]);
+        assert!(good.check("c").is_ok());
+        let at: Vec<f64> = (-40..60).map(|i| good.log_odds(f64::from(i) / 10.0)).collect();
+        assert!(at.windows(2).all(|pair| pair[0] < pair[1]), "{at:?}");
+        assert_eq!(good.log_odds(-3.0), -6.0, "no steeper than the margin itself beyond the ends");
+        assert_eq!(good.log_odds(3.0 + 8.0), 0.5);
+        assert!(curve(&[0.0], &[0.0]).check("c").is_err());
+        assert!(curve(&[0.0, 1.0], &[0.0]).check("c").is_err());
+        assert!(curve(&[0.0, 1.0], &[0.0, 0.0]).check("c").is_err());
+        assert!(curve(&[0.0, 0.0], &[0.0, 1.0]).check("c").is_err());
+        assert!(curve(&[0.0, 1.0], &[0.0, f64::INFINITY]).check("c").is_err());
     }
 
     #[test]

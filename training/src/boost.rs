@@ -123,7 +123,7 @@ impl Default for BoostParams {
             leaves_max: 31,
             depth_max: 10,
             min_child_weight: 1.0,
-            lambda: 5.0,
+            lambda: 1.0,
             gamma: 0.0,
             subsample: 0.8,
             colsample_tree: 0.6,

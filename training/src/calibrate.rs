@@ -1,7 +1,8 @@
 //! Log-odds to probabilities that can be taken at their word.
 //!
-//! Platt's two numbers are the default: they are monotone and safe under drift. A staircase (isotonic regression) is only worth
-//! its ties when there are many bad rows and it is clearly better on rows that it has not seen.
+//! Platt's two numbers are the default: they are monotone and safe under drift. Isotonic regression is tried when there are many bad
+//! rows, and taken when it is clearly better on rows that it has not seen; not as the staircase that it is, whose ties would
+//! undo the model's ranking at the top, but as the curve through the middles of its steps.
 
 use crate::error::TrainError;
 use crate::logistic::{Logistic, sigmoid};
@@ -15,8 +16,10 @@ use serde::Serialize;
 
 /// Bad rows from which on isotonic regression is tried.
 pub const ISOTONIC_POSITIVES_MIN: usize = 1000;
-/// By what share of the log-loss isotonic regression must be better than Platt on unseen rows, to pay for its ties.
+/// By what share of the log-loss isotonic regression must be better than Platt on unseen rows.
 pub const ISOTONIC_GAIN_MIN: f64 = 0.005;
+/// A point of the curve stands for so many rows at least.
+const POINT_ROWS_MIN: f64 = 50.0;
 
 /// Platt's calibration (Platt 1999, solved as Lin, Lin and Weng 2007): `1 / (1 + exp(a x + b))` with `a < 0`, or `None` where the
 /// scores do not rise with the labels, or a class is absent. O(rows x steps).
@@ -43,11 +46,38 @@ fn newton(log_odds: &[f64], labels: &[bool]) -> Result<(f64, f64), TrainError> {
     Ok((-fit.weights[0], -fit.bias))
 }
 
-/// Isotonic regression by pooling adjacent violators (Ayer et al. 1955): the never falling staircase with the least squared error,
-/// as (bounds, values) with `values[i]` from `bounds[i]` up to the next bound. Equal scores get one value. Values are kept off 0
-/// and 1 by what so many rows can say. O(n log n).
-#[must_use]
-pub fn isotonic(scores: &[f64], labels: &[bool]) -> (Vec<f64>, Vec<f64>) {
+/// A step of the staircase: its lowest score, the sum of its scores, and the bad and all rows on it.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    from: f64,
+    sum: f64,
+    bad: f64,
+    all: f64,
+}
+
+impl Step {
+    fn join(&mut self, next: &Step) {
+        self.sum += next.sum;
+        self.bad += next.bad;
+        self.all += next.all;
+    }
+}
+
+/// Puts a step behind the others and pools what does not rise by `rate`.
+fn pool(steps: &mut Vec<Step>, step: Step, rate: impl Fn(&Step) -> f64) {
+    steps.push(step);
+    while let [.., before, last] = steps.as_mut_slice() {
+        if rate(before) < rate(last) {
+            break;
+        }
+        before.join(last);
+        steps.pop();
+    }
+}
+
+/// Isotonic regression by pooling adjacent violators (Ayer et al. 1955): the never falling staircase with the least squared error.
+/// Equal scores get one value. O(n log n).
+fn isotonic(scores: &[f64], labels: &[bool]) -> Vec<Step> {
     let mut order: Vec<(f64, bool)> = scores
         .iter()
         .copied()
@@ -56,34 +86,43 @@ pub fn isotonic(scores: &[f64], labels: &[bool]) -> (Vec<f64>, Vec<f64>) {
         .map(|r| (r.0 + 0.0, r.1))
         .collect();
     order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    /// A step: its lowest score, and the bad and all rows on it.
-    struct Block {
-        from: f64,
-        bad: f64,
-        all: f64,
+    let mut steps: Vec<Step> = Vec::new();
+    for same in order.chunk_by(|a, b| a.0 == b.0) {
+        let (from, all) = (same[0].0, same.len() as f64);
+        let bad = same.iter().filter(|r| r.1).count() as f64;
+        pool(&mut steps, Step { from, sum: from * all, bad, all }, |s| s.bad / s.all);
     }
-    let mut blocks: Vec<Block> = Vec::new();
-    let mut at = 0;
-    while at < order.len() {
-        let from = order[at].0;
-        let (mut bad, mut all) = (0.0, 0.0);
-        while at < order.len() && order[at].0 == from {
-            bad += f64::from(u8::from(order[at].1));
-            all += 1.0;
-            at += 1;
-        }
-        blocks.push(Block { from, bad, all });
-        while let [.., before, last] = blocks.as_mut_slice() {
-            if before.bad * last.all < last.bad * before.all {
-                break;
+    steps
+}
+
+/// Centred isotonic regression (Oron and Flournoy 2017): the curve through the middles of the staircase's steps, in log-odds. Steps
+/// of few rows are pooled with the one before, and each rate is drawn off 0 and 1 by half a row of either kind (Jeffreys' prior).
+/// `None` when fewer than two steps are left. O(n log n).
+#[must_use]
+pub fn curve(scores: &[f64], labels: &[bool]) -> Option<Calibration> {
+    let rate = |s: &Step| (s.bad + 0.5) / (s.all + 1.0);
+    let mut steps: Vec<Step> = Vec::new();
+    let mut rest: Option<Step> = None;
+    for step in isotonic(scores, labels) {
+        let mut step = rest.take().map_or(step, |mut before| {
+            before.join(&step);
+            before
+        });
+        if step.all < POINT_ROWS_MIN {
+            match steps.last_mut() {
+                Some(before) => before.join(&step),
+                None => rest = Some(step),
             }
-            (before.bad, before.all) = (before.bad + last.bad, before.all + last.all);
-            blocks.pop();
+            continue;
         }
+        step.from = step.sum / step.all;
+        pool(&mut steps, step, rate);
     }
-    let (bad, all) = blocks.iter().fold((0.0, 0.0), |sum, b| (sum.0 + b.bad, sum.1 + b.all));
-    let (low, high) = (0.5 / (all - bad + 1.0), 1.0 - 0.5 / (bad + 1.0));
-    blocks.iter().map(|b| (b.from, (b.bad / b.all).clamp(low.min(high), high.max(low)))).unzip()
+    let margins: Vec<f64> = steps.iter().map(|s| s.sum / s.all).collect();
+    let log_odds: Vec<f64> =
+        steps.iter().map(|s| ((s.bad + 0.5) / (s.all - s.bad + 0.5)).ln()).collect();
+    let calibration = Calibration::Curve { margins, log_odds };
+    calibration.check("calibration").is_ok().then_some(calibration)
 }
 
 /// Which calibration was chosen, and by what.
@@ -114,10 +153,7 @@ pub fn choose(log_odds: &[f64], labels: &[bool]) -> (Calibration, Choice) {
         tried.push(("platt", Calibration::Platt { a, b }));
     }
     if positives >= ISOTONIC_POSITIVES_MIN {
-        let (bounds, values) = isotonic(early, early_labels);
-        if !bounds.is_empty() {
-            tried.push(("isotonic", Calibration::Isotonic { bounds, values }));
-        }
+        tried.extend(curve(early, early_labels).map(|curve| ("isotonic", curve)));
     }
     let losses: Vec<(String, f64)> = tried
         .iter()
@@ -137,16 +173,13 @@ pub fn choose(log_odds: &[f64], labels: &[bool]) -> (Calibration, Choice) {
         "platt" => {
             platt(log_odds, labels).map_or(Calibration::None, |(a, b)| Calibration::Platt { a, b })
         }
-        "isotonic" => {
-            let (bounds, values) = isotonic(log_odds, labels);
-            Calibration::Isotonic { bounds, values }
-        }
+        "isotonic" => curve(log_odds, labels).unwrap_or_default(),
         _ => Calibration::None,
     };
     let method = match calibration {
         Calibration::None => "none",
         Calibration::Platt { .. } => "platt",
-        Calibration::Isotonic { .. } => "isotonic",
+        Calibration::Isotonic { .. } | Calibration::Curve { .. } => "isotonic",
     };
     (calibration, Choice { method: method.to_owned(), held_out_log_loss: losses })
 }
@@ -167,20 +200,18 @@ mod tests {
     fn isotonic_is_what_scikit_learn_says() {
         let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
         let y = [false, false, true, false, true, true];
-        let (bounds, values) = isotonic(&x, &y);
-        assert_eq!(bounds, [1.0, 3.0, 5.0]);
-        // 0, 0.5 and 1, kept off the ends by half a row.
-        assert_eq!(values, [0.125, 0.5, 0.875]);
-        assert_eq!(isotonic(&[], &[]), (vec![], vec![]));
+        let steps: Vec<(f64, f64)> =
+            isotonic(&x, &y).iter().map(|s| (s.from, s.bad / s.all)).collect();
+        assert_eq!(steps, [(1.0, 0.0), (3.0, 0.5), (5.0, 1.0)]);
+        assert!(isotonic(&[], &[]).is_empty());
+        assert_eq!(curve(&x, &y), None, "six rows are no curve");
     }
 
     proptest! {
         #[test]
         fn isotonic_never_falls_and_keeps_the_mean(rows in prop::collection::vec((0u8..20, any::<bool>()), 1..80)) {
             let (x, y): (Vec<f64>, Vec<bool>) = rows.iter().map(|r| (f64::from(r.0), r.1)).unzip();
-            let (bounds, values) = isotonic(&x, &y);
-            let calibration = Calibration::Isotonic { bounds: bounds.clone(), values: values.clone() };
-            prop_assert!(calibration.check("test").is_ok());
+            let steps = isotonic(&x, &y);
             // Naive: the value at x is the max over a <= x of the min over b >= x of the mean of rows in a..=b.
             for &at in &x {
                 let mean = |a: f64, b: f64| {
@@ -190,11 +221,20 @@ mod tests {
                 let expected = x.iter().filter(|a| **a <= at).map(|a| {
                     x.iter().filter(|b| **b >= at).map(|b| mean(*a, *b)).fold(f64::INFINITY, f64::min)
                 }).fold(f64::NEG_INFINITY, f64::max);
-                let bad = y.iter().filter(|l| **l).count() as f64;
-                let (low, high) = (0.5 / (y.len() as f64 - bad + 1.0), 1.0 - 0.5 / (bad + 1.0));
-                let expected = expected.clamp(low.min(high), high.max(low));
-                prop_assert!((calibration.probability(at) - expected).abs() < 1e-9);
+                let step = steps.iter().rfind(|s| s.from <= at).unwrap();
+                prop_assert!((step.bad / step.all - expected).abs() < 1e-9);
             }
+        }
+
+        #[test]
+        fn a_curve_keeps_the_ranking(rows in prop::collection::vec((-9.0f64..9.0, 0.0f64..1.0), 200..900)) {
+            let ends = (0..100).map(|i| (-10.0 - f64::from(i), 1.0)).chain((0..100).map(|i| (10.0 + f64::from(i), 0.0)));
+            let (x, y): (Vec<f64>, Vec<bool>) = rows.into_iter().chain(ends).map(|r| (r.0, r.1 < sigmoid(r.0))).unzip();
+            let found = curve(&x, &y).unwrap();
+            let mut order = x.clone();
+            order.sort_unstable_by(f64::total_cmp);
+            order.dedup();
+            prop_assert!(order.windows(2).all(|pair| found.log_odds(pair[0]) < found.log_odds(pair[1])));
         }
     }
 
@@ -215,13 +255,15 @@ mod tests {
     }
 
     #[test]
-    fn a_bent_curve_is_given_a_staircase() {
+    fn a_bent_curve_is_followed() {
         let mut chance = Chance::new(2, 1);
         let x: Vec<f64> = (0..40_000).map(|_| chance.unit() * 6.0 - 3.0).collect();
         // Flat, then steep, then flat below 1: no sigmoid.
         let y: Vec<bool> =
             x.iter().map(|x| chance.unit() < if *x < 0.0 { 0.02 } else { 0.5 }).collect();
-        let (_, choice) = choose(&x, &y);
+        let (calibration, choice) = choose(&x, &y);
         assert_eq!(choice.method, "isotonic", "{choice:?}");
+        assert!((calibration.probability(-1.5) - 0.02).abs() < 0.01);
+        assert!((calibration.probability(1.5) - 0.5).abs() < 0.05);
     }
 }

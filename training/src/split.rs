@@ -30,7 +30,7 @@ impl Default for SplitOptions {
         Self {
             stop_share: 0.15,
             calibrate_share: 0.15,
-            folds_below_positives: 1000,
+            folds_below_positives: 5000,
             folds: 4,
             first_share: 0.4,
             gap_ms: 0,
@@ -262,7 +262,8 @@ mod tests {
         let ts: Vec<i64> = (0..10_000).collect();
         let bad: Vec<bool> = (0..10_000).map(|row| row % 5 == 0).collect();
         let account = vec![0; 10_000];
-        let found = plan(&ts, &bad, &account, &SplitOptions::default(), 1);
+        let options = SplitOptions { folds_below_positives: 1000, ..SplitOptions::default() };
+        let found = plan(&ts, &bad, &account, &options, 1);
         assert_eq!((found.protocol, found.folds.len()), (Protocol::TimeHoldout, 1));
         assert!((found.folds[0].train.len() as i64 - 7000).abs() < 20);
         assert!((found.folds[0].test.len() as i64 - 1500).abs() < 20);
@@ -299,7 +300,8 @@ mod tests {
     fn bad_rows_that_come_late_still_reach_every_slice() {
         let ts: Vec<i64> = (0..20_000).collect();
         let bad: Vec<bool> = (0..20_000).map(|row| row >= 16_000 && row % 2 == 0).collect();
-        let found = plan(&ts, &bad, &[0; 20_000], &SplitOptions::default(), 1);
+        let options = SplitOptions { folds_below_positives: 1000, ..SplitOptions::default() };
+        let found = plan(&ts, &bad, &[0; 20_000], &options, 1);
         assert_eq!(found.protocol, Protocol::TimeHoldout);
         let count = |rows: &[u32]| rows.iter().filter(|r| bad[**r as usize]).count();
         let fold = &found.folds[0];

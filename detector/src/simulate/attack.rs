@@ -267,7 +267,10 @@ impl Simulator {
         let mode = mix2(0x7EEF, u64::from(who)) % 20;
         let first = !account.entered;
         let chance = &mut self.chance;
-        let act = if first && chance.yes(0.35 * (1.0 - e)) {
+        // Some know the password; others guess, and are heard.
+        let guesses = mix2(0x6E55, u64::from(who)).is_multiple_of(3);
+        let fails = if guesses { 0.8 } else { 0.35 * (1.0 - e) };
+        let act = if first && chance.yes(fails) {
             EventType::LoginFailed
         } else if first {
             account.entered = true;
@@ -384,7 +387,9 @@ fn thief_place(sim: &mut Simulator, who: u32, now_ms: i64) -> Option<Place> {
     let careful = (dice % 1000) as f64 / 1000.0 < ring.evasion;
     let map = &sim.world.map;
     let country = if careful { account.country } else { ring.country };
-    let device = if careful && dice >> 20 & 1 == 0 {
+    // A device that was never seen before: often for the careful, now and then for the others.
+    let fresh = if careful { dice >> 20 & 1 == 0 } else { (dice >> 40).is_multiple_of(3) };
+    let device = if fresh {
         0x8000_0000 | (dice >> 33) as u32
     } else {
         *ring.devices.get((dice >> 24) as usize % ring.devices.len().max(1))?

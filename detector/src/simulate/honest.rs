@@ -142,8 +142,8 @@ impl Simulator {
         let map: &Map = &self.world.map;
         let tablet = match account.kind {
             ActorKind::SharedTablet => 0.55,
-            ActorKind::Family => 0.3,
-            _ => 0.15,
+            ActorKind::Family => 0.4,
+            _ => 0.2,
         };
         let mut device = account.device;
         if account.shared_device != NONE && chance.yes(tablet) {

@@ -87,7 +87,7 @@ pub struct BadMix {
 
 impl Default for BadMix {
     fn default() -> Self {
-        Self { spam: 0.28, farm: 0.22, card: 0.1, takeover: 0.15, romance: 0.11, review: 0.14 }
+        Self { spam: 0.24, farm: 0.2, card: 0.1, takeover: 0.22, romance: 0.11, review: 0.13 }
     }
 }
 

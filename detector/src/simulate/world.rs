@@ -104,6 +104,9 @@ const CROWDS: [(ActorKind, f64); 10] = [
     (ActorKind::Clumsy, 0.025),
 ];
 
+/// Share of households of two and more whose members join within days of one another.
+const JOINS_TOGETHER: f64 = 0.6;
+
 /// Which wrong labels are likelier: those who look guilty.
 fn suspicion(kind: ActorKind) -> f64 {
     match kind {
@@ -135,8 +138,15 @@ pub(super) fn populate(plan: &Plan, honest: u32, chance: &mut Chance) -> World {
         let family = size >= 3;
         let (tablet, card, payout, phone) =
             (world.mint.make(), world.mint.make(), world.mint.make(), world.mint.make());
+        // One brings the others: new accounts on one device and card within days, and nothing wrong with it.
+        let together = size > 1 && chance.yes(JOINS_TOGETHER);
+        let mut first_ms = None;
         for _ in 0..size.min(honest - world.accounts.len() as u32) {
             let mut account = stranger(plan, country, household, &mut world.mint, chance);
+            if together {
+                let first_ms = *first_ms.get_or_insert(account.signup_ms);
+                follow(plan, &mut account, first_ms, chance);
+            }
             let mut crowd = chance.unit();
             for (kind, share) in CROWDS {
                 if (0.0..share).contains(&crowd) && account.kind == ActorKind::Ordinary {
@@ -148,7 +158,8 @@ pub(super) fn populate(plan: &Plan, honest: u32, chance: &mut Chance) -> World {
                 account.kind = ActorKind::Family;
             }
             if size > 1 {
-                if chance.yes(if family { 0.6 } else { 0.3 }) {
+                let shares = if family { 0.7 } else { 0.35 };
+                if chance.yes(if together { shares + 0.15 } else { shares }) {
                     account.shared_device = tablet;
                 }
                 if chance.yes(0.5) {
@@ -238,6 +249,18 @@ pub(super) fn stranger(
         entered: false,
         brigaded: false,
     }
+}
+
+/// Lets an account join a few days after the first of its household, and stay as long as it would have.
+fn follow(plan: &Plan, account: &mut Account, first_ms: i64, chance: &mut Chance) {
+    let after_ms =
+        if account.signup_ms == first_ms { 0.0 } else { chance.waiting(2.5) * DAY_MS as f64 };
+    let latest_ms = (plan.end_ms() - HOUR_MS).max(first_ms);
+    let signup_ms = first_ms.saturating_add(after_ms as i64).min(latest_ms);
+    let moved_ms = signup_ms.max(plan.start_ms) - account.signup_ms.max(plan.start_ms);
+    account.signup_ms = signup_ms;
+    account.signed_up = signup_ms < plan.start_ms;
+    account.leaves_ms = account.leaves_ms.saturating_add(moved_ms);
 }
 
 fn settle_crowd(

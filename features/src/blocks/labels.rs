@@ -19,8 +19,8 @@ pub struct Labels {
     pub last_ms: i64,
     /// Labels ever taken, retractions too; stops at the maximum.
     pub learned: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Labels in a row that say bad, up to the newest; 0 when it says good.
+    pub streak: u32,
     /// Decayed number of labelled events, per half-life.
     pub labelled: [f32; 4],
     /// Decayed number of bad events, per half-life.
@@ -29,8 +29,8 @@ pub struct Labels {
     pub labelled_total: f32,
     /// Bad events ever.
     pub bad_total: f32,
-    /// Zero.
-    pub reserved_end: [u32; 2],
+    /// When the first of the streak became known; without one, when the newest good label did. Milliseconds.
+    pub streak_ms: i64,
 }
 
 /// One label, as a profile learns it.
@@ -74,18 +74,42 @@ impl Labels {
         }
         self.labelled_total += labelled;
         self.bad_total += bad;
+        if weight > 0.0 {
+            self.follow_streak(ts_ms, label);
+        }
         self.learned = self.learned.saturating_add(1);
     }
 
-    /// Bad events per half-life, smoothed bad rate per half-life, labelled and bad events ever: ten columns. Counts are 0 and rates NaN
-    /// before the first label.
+    /// What is older than the streak, or than the good label that ended the last one, changes nothing; a label taken back leaves the
+    /// streak's beginning where it is.
+    fn follow_streak(&mut self, ts_ms: i64, label: &LabelSeen) {
+        if ts_ms < self.streak_ms {
+            return;
+        }
+        match (label.bad_delta, label.labelled_delta) {
+            (1.., _) => {
+                if self.streak == 0 {
+                    self.streak_ms = ts_ms;
+                }
+                self.streak = self.streak.saturating_add(1);
+            }
+            (0, 1..) => (self.streak, self.streak_ms) = (0, ts_ms),
+            (..0, _) => self.streak = self.streak.saturating_sub(1),
+            _ => {}
+        }
+    }
+
+    /// Bad events per half-life, smoothed bad rate per half-life, labelled and bad events ever, the length of the streak of bad labels
+    /// that the newest ends and seconds since its first became known: twelve columns. Counts are 0 and the rest NaN before the first
+    /// label; a streak of nothing has no age.
     ///
     /// The lifetime rate is drawn to 2 %, each half-life's to the lifetime rate, both with the weight of two labels.
     pub(crate) fn extract(&self, at_ms: i64, half_lives: &HalfLives, out: &mut Out) {
         if self.learned == 0 {
             (0..4).for_each(|_| out.push(0.0));
             (0..4).for_each(|_| out.push(f32::NAN));
-            (0..2).for_each(|_| out.push(0.0));
+            (0..3).for_each(|_| out.push(0.0));
+            out.push(f32::NAN);
             return;
         }
         let factors = half_lives.factors(at_ms.saturating_sub(self.last_ms));
@@ -101,6 +125,9 @@ impl Labels {
         }
         out.push(labelled_total);
         out.push(self.bad_total.max(0.0));
+        out.push(self.streak as f32);
+        let age_ms = at_ms.saturating_sub(self.streak_ms).max(0);
+        out.push(if self.streak > 0 { age_ms as f32 / 1000.0 } else { f32::NAN });
     }
 }
 
@@ -115,8 +142,8 @@ mod tests {
 
     const HALF_LIVES: HalfLives = HalfLives { ms: [1_000, 10_000, 100_000, 1_000_000] };
 
-    fn row(state: &Labels, at_ms: i64) -> [f32; 10] {
-        let mut row = [0.0; 10];
+    fn row(state: &Labels, at_ms: i64) -> [f32; 12] {
+        let mut row = [0.0; 12];
         state.extract(at_ms, &HALF_LIVES, &mut Out::new(&mut row));
         row
     }
@@ -136,6 +163,26 @@ mod tests {
         assert!(full[7] > 0.95 && full[3] > 49.0 && full[8] == 50.0 && full[9] == 50.0, "{full:?}");
         let later = row(&state, 10_000_000);
         assert!(later[4] > 0.9 && later[0] == 0.0, "the lifetime stands in: {later:?}");
+    }
+
+    #[test]
+    fn a_streak_lasts_until_a_good_label() {
+        let mut state = Labels::default();
+        let mut learn = |ts_ms, bad_delta, labelled_delta| {
+            let label = LabelSeen { ts_ms, weight: 1.0, bad_delta, labelled_delta };
+            state.learn(&label, &HALF_LIVES);
+            let r = row(&state, 100_000);
+            (r[10], r[11])
+        };
+        assert!(learn(10_000, 0, 1).1.is_nan());
+        assert_eq!(learn(20_000, 1, 1), (1.0, 80.0));
+        assert_eq!(learn(30_000, 1, 1), (2.0, 80.0));
+        assert_eq!(learn(5_000, 0, 1), (2.0, 80.0), "older than the streak");
+        assert_eq!(learn(30_000, -1, -1), (1.0, 80.0), "taken back");
+        let ended = learn(40_000, 0, 1);
+        assert!(ended.0 == 0.0 && ended.1.is_nan());
+        assert_eq!(learn(35_000, 1, 1).0, 0.0, "older than what ended it");
+        assert_eq!(learn(60_000, 1, 1), (1.0, 40.0));
     }
 
     proptest! {

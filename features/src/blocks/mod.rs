@@ -9,6 +9,7 @@ pub mod labels;
 pub mod neighbours;
 pub mod numeric;
 pub mod rhythm;
+pub mod robust;
 pub mod sessions;
 pub mod windows;
 
@@ -23,7 +24,7 @@ pub enum Order {
     First,
     /// At or after the profile's last event.
     InOrder,
-    /// Before the last event, within the allowed lateness: everything but rhythm and sessions takes it.
+    /// Before the last event, within the allowed lateness: everything but rhythm, sessions and robust means takes it.
     Late,
     /// Later than that: only lifetime counts take it.
     TooLate,

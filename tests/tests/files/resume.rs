@@ -121,7 +121,7 @@ fn a_killed_run_goes_on_in_the_middle_of_a_tie_group() {
 fn a_run_killed_while_it_makes_its_state_can_be_started_again() {
     let s = Scratch::new();
     stream().put(&s);
-    s.write("input", &stream().coarse());
+    s.write("input", stream().coarse());
     let mut chance = Chance(5);
     let args = |n: usize| format!("run --config conf --input input --output a{n} --state state{n}");
     for n in 0..40 {

@@ -15,7 +15,7 @@ use super::report::Report;
 use features::config::FeatureConfig;
 
 /// Columns of the feature vector (without those of the graph) that a proposal may have.
-pub const COLUMNS_MAX: usize = 400;
+pub const COLUMNS_MAX: usize = 420;
 /// Longer notes are cut.
 const NOTE_CHARS_MAX: usize = 2000;
 /// Types that are declared, at most.
