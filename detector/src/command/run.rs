@@ -5,7 +5,7 @@ use super::progress::{Progress, cpu_time, grouped, megabytes, memory_peak_bytes}
 use super::setup::{EngineArgs, engine, moment};
 use crate::config;
 use crate::pipeline::{self, Places, Plan};
-use crate::service::{self, Settings, Stop};
+use crate::service::{self, Begin, Settings, Stop};
 use crate::sink::files::OutputPaths;
 use crate::source::files::Lines;
 use crate::source::labels::LabelFile;
@@ -50,10 +50,23 @@ pub struct Args {
     /// Print the summary as JSON.
     #[arg(long, requires = "input")]
     json: bool,
+    /// The service: remove the state in Redis and make it anew from what the topics still hold; nothing is published a second time.
+    #[arg(long, value_parser = ["earliest"], conflicts_with_all = ["input", "cold"])]
+    rebuild_from: Option<String>,
+    /// The service: remove the state in Redis and go on with an empty one, where outputs were committed last.
+    #[arg(long, conflicts_with = "input")]
+    cold: bool,
 }
 
 pub fn run(args: Args) -> Result<(), Failure> {
-    let Some(input) = args.input.clone() else { return serve(&args.engine) };
+    let Some(input) = args.input.clone() else {
+        let begin = match (args.cold, &args.rebuild_from) {
+            (true, _) => Begin::Cold,
+            (_, Some(_)) => Begin::Rebuild,
+            _ => Begin::Checkpoint,
+        };
+        return serve(&args.engine, begin);
+    };
     let (mut engine, _) = engine(&args.engine)?;
     engine.want(Wanted { scores: args.scores_out.is_some(), ..Wanted::default() });
     let outputs = OutputPaths {
@@ -113,10 +126,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// The service, until it is asked to stop.
-fn serve(args: &EngineArgs) -> Result<(), Failure> {
+fn serve(args: &EngineArgs, begin: Begin) -> Result<(), Failure> {
     let loaded = config::load(&args.config)?;
     telemetry::logs::init(&loaded.config.log).map_err(Failure::failed)?;
-    let settings = Settings::new(loaded, args.model.clone(), args.strict_ties)?;
+    let settings = Settings::new(loaded, args.model.clone(), args.strict_ties, begin)?;
     let stop = Stop::default();
     stop.on_signals()?;
     service::run(&settings, &stop)

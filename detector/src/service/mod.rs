@@ -11,6 +11,7 @@ mod live;
 mod names;
 mod position;
 mod pulse;
+mod rebuild;
 mod start;
 
 use crate::command::Failure;
@@ -44,6 +45,21 @@ pub struct Settings {
     pub redis: RedisSection,
     times: Times,
     checkpoint_every: Duration,
+    begin: Begin,
+    /// What `begin` asks for was done.
+    begun: AtomicBool,
+}
+
+/// What state to begin with: a person's word, when Redis has none that fits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Begin {
+    /// From the newest checkpoint; refused when there is none and should be one.
+    #[default]
+    Checkpoint,
+    /// With an empty state, at the committed offsets.
+    Cold,
+    /// With a state made anew from all messages that the topics still hold.
+    Rebuild,
 }
 
 impl Settings {
@@ -51,7 +67,12 @@ impl Settings {
     ///
     /// # Errors
     /// Everything that is wrong, at once.
-    pub fn new(loaded: Loaded, model: Option<PathBuf>, strict_ties: bool) -> Result<Self, Failure> {
+    pub fn new(
+        loaded: Loaded,
+        model: Option<PathBuf>,
+        strict_ties: bool,
+        begin: Begin,
+    ) -> Result<Self, Failure> {
         let mut problems = Vec::new();
         let (kafka, redis) =
             (loaded.kafka.clone().unwrap_or_default(), loaded.redis.clone().unwrap_or_default());
@@ -79,7 +100,13 @@ impl Settings {
             )));
         }
         let checkpoint_every = Duration::from_millis(every_ms.max(1) as u64);
-        Ok(Self { loaded, model, kafka, redis, times, checkpoint_every })
+        let begun = AtomicBool::new(false);
+        Ok(Self { loaded, model, kafka, redis, times, checkpoint_every, begin, begun })
+    }
+
+    /// What is still to be done of what a person asked for.
+    fn asked(&self) -> Begin {
+        if self.begun.load(Ordering::Relaxed) { Begin::Checkpoint } else { self.begin }
     }
 
     fn engine(&self) -> Result<Engine, Trouble> {

@@ -2,7 +2,7 @@
 
 use super::position::{self, Detail};
 use super::pulse::Pulse;
-use super::{Around, Settings, Stop, names};
+use super::{Around, Begin, Settings, Stop, names, rebuild};
 use crate::health::State;
 use crate::kafka::client::{self, QuietConsumer, Trouble};
 use crate::kafka::journal::{self, Offsets, Tp};
@@ -80,6 +80,12 @@ pub fn start<S: Shards>(
     for tp in &inputs {
         begins.insert(tp.clone(), topics.bounds(tp)?.0);
     }
+    if settings.asked() != Begin::Checkpoint {
+        let (engine, at, outputs) =
+            rebuild::begin(settings, &mut store, &topics, &begins, committed, around, stop)?;
+        settings.begun.store(true, std::sync::atomic::Ordering::Relaxed);
+        return Ok(Ready { engine, store, producer, at, outputs, epoch, replayed: 0, pulse });
+    }
     // A partition with a commit began at 0 as far as anybody can tell: what retention left says nothing about it, and an empty
     // Redis beside a group that has worked is never a new start.
     let began = begins
@@ -121,7 +127,7 @@ pub fn start<S: Shards>(
 }
 
 /// Where the outputs end now.
-fn ends(topics: &Topics, settings: &Settings) -> Result<Committed, Trouble> {
+pub(super) fn ends(topics: &Topics, settings: &Settings) -> Result<Committed, Trouble> {
     let end =
         |topic: &str, partition| topics.bounds(&Tp { topic: topic.into(), partition }).map(|b| b.1);
     let mut outputs =
@@ -270,7 +276,7 @@ struct Published {
 }
 
 /// Puts back what the actions that were really published did; returns where the outputs end.
-fn published(
+pub(super) fn published(
     settings: &Settings,
     topics: &Topics,
     engine: &mut Engine,

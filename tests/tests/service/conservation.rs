@@ -181,3 +181,59 @@ fn kills_lose_nothing_and_repeat_nothing() {
     calm.stop();
     hit.stop();
 }
+
+#[test]
+fn a_state_that_is_gone_is_refused_and_made_anew_when_asked_for() {
+    let stack = Stack::up();
+    let s = configured();
+    let (events, labels) = (lines(&stream().events), lines(&stream().labels));
+    stack.topics("g-", 3);
+    let setup = Setup { stack: &stack, scratch: &s, prefix: "g-", delivery: "exactly_once" };
+    let half = events.len() / 2;
+    stack.produce("g-events", &events[..half]);
+    stack.produce("g-labels", &labels);
+    let mut service = setup.start();
+    service.idle();
+    let accounts: BTreeSet<String> = json_lines(&stream().events)[..half]
+        .iter()
+        .filter_map(|e| e["account"].as_str())
+        .map(str::to_owned)
+        .take(60)
+        .collect();
+    let before = profiles(&service, &accounts);
+    service.stop();
+
+    stack.forget_everything();
+    let refused = setup.start().ended();
+    assert!(refused.contains("--rebuild-from earliest") && refused.contains("--cold"), "{refused}");
+
+    let mut service = setup.start_with(&["--rebuild-from", "earliest"]);
+    service.idle();
+    assert_eq!(profiles(&service, &accounts), before, "made anew, the profiles are what they were");
+    stack.produce("g-events", &events[half..]);
+    service.idle();
+    service.stop();
+    let scores = stack.consume("g-scores");
+    let ids: BTreeSet<String> = scores
+        .iter()
+        .map(|r| serde_json::from_str::<Value>(&r.value).expect("JSON")["event_id"].to_string())
+        .collect();
+    assert_eq!(
+        (scores.len(), ids.len()),
+        (events.len(), events.len()),
+        "each event is scored once"
+    );
+
+    stack.forget_everything();
+    let mut service = setup.start_with(&["--cold"]);
+    service.idle();
+    let (status, _) = service
+        .get(&format!("/v1/accounts/{}", accounts.iter().next().expect("there are some")))
+        .expect("it answers");
+    assert_eq!(status, 404, "a cold start knows nobody");
+    service.stop();
+    let mut again = setup.start();
+    again.idle();
+    again.stop();
+    assert_eq!(stack.consume("g-scores").len(), events.len(), "nothing is published a second time");
+}

@@ -24,6 +24,11 @@ pub struct Setup<'a> {
 impl Setup<'_> {
     /// Starts an instance.
     pub fn start(&self) -> Instance {
+        self.start_with(&[])
+    }
+
+    /// Starts an instance with more options.
+    pub fn start_with(&self, options: &[&str]) -> Instance {
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|l| l.local_addr())
             .expect("there is a free port")
@@ -40,6 +45,7 @@ impl Setup<'_> {
         }
         let child = command
             .args(["run", "--config", "conf"])
+            .args(options)
             .current_dir(self.scratch.path(""))
             .env("DETECTOR__KAFKA__BOOTSTRAP", self.stack.bootstrap())
             .env("DETECTOR__KAFKA__GROUP", format!("{p}detector"))
@@ -139,6 +145,20 @@ impl Instance {
         let values = text.lines().filter(|l| l.starts_with(name) && !l.starts_with('#'));
         let values: Vec<f64> = values.filter_map(|l| l.rsplit(' ').next()?.parse().ok()).collect();
         (!values.is_empty()).then(|| values.iter().sum())
+    }
+
+    /// Waits until it ends by itself, with an error; what it said.
+    #[track_caller]
+    pub fn ended(mut self) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the child is ours") {
+                assert_eq!(status.code(), Some(1), "{}", self.log());
+                return self.log();
+            }
+            assert!(Instant::now() < until, "it does not end\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     pub fn kill(mut self) {

@@ -70,6 +70,13 @@ impl Stack {
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     }
 
+    /// Empties Redis.
+    pub fn forget_everything(&self) {
+        let out = Command::new("redis-cli").args(["-u", self.redis(), "flushall"]).output();
+        let out = out.expect("redis-cli can be run");
+        assert!(out.status.success() && out.stdout.starts_with(b"OK"), "{out:?}");
+    }
+
     /// The topics of one detector, under a prefix.
     pub fn topics(&self, prefix: &str, partitions: u32) {
         for (name, count) in [
