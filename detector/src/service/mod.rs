@@ -26,7 +26,7 @@ use crate::kafka::topics::Topics;
 use crate::store::redis::{RedisSection, RedisShards, Shards, Store, random_pause};
 use crate::telemetry::Telemetry;
 use engine::Engine;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -135,17 +135,21 @@ impl Stop {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// SIGTERM and SIGINT ask; a later one leaves at once. Some tools send the first one twice, so one that follows at its heels
+    /// SIGTERM and SIGINT ask; a later one leaves at once. SIGHUP only says that it does nothing. Some tools send the first one twice, so one that follows at its heels
     /// does not count.
     ///
     /// # Errors
     /// When signals cannot be caught.
     pub fn on_signals(&self) -> std::io::Result<()> {
-        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         let stop = self.clone();
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             let mut first: Option<Instant> = None;
-            for _ in signals.forever() {
+            for signal in signals.forever() {
+                if signal == SIGHUP {
+                    tracing::warn!("SIGHUP: another configuration or model is taken by a restart, not by a signal yet");
+                    continue;
+                }
                 match first {
                     None => {
                         first = Some(Instant::now());

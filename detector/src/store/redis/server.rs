@@ -10,6 +10,10 @@ use super::protocol::Header;
 use super::shards::{EachRecord, Shards};
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// That Redis has no `WAITAOF` was said.
+static SAID: AtomicBool = AtomicBool::new(false);
 
 /// How often a command is sent on to where a cluster says that its slot is.
 const REDIRECTS: usize = 3;
@@ -88,11 +92,14 @@ impl RedisShards {
                     "Redis keeps no append-only file: what was written since its last snapshot is lost when it ends; set `appendonly yes`"
                 );
             } else if !new_enough {
-                tracing::info!(
-                    server = place,
-                    version = fact("redis_version"),
-                    "Redis has no WAITAOF (7.2): after a power loss the detector may refuse to start; it never starts wrong"
-                );
+                // Every connection looks; one word is enough.
+                if !SAID.swap(true, Relaxed) {
+                    tracing::info!(
+                        server = place,
+                        version = fact("redis_version"),
+                        "Redis has no WAITAOF (7.2): after a power loss the detector may refuse to start; it never starts wrong"
+                    );
+                }
             } else {
                 tracing::info!(
                     server = place,
