@@ -128,6 +128,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
 /// The service, until it is asked to stop.
 fn serve(args: &EngineArgs, begin: Begin) -> Result<(), Failure> {
     let loaded = config::load(&args.config)?;
+    if loaded.kafka.is_none() {
+        return Err(Failure::misused(format!(
+            "there is no --input, and {} has no [kafka]: nothing says where events come from\nhint: give --input FILE (or - for standard input), or add [kafka] and [redis] to run the service (docs/operations.md)",
+            loaded.file.display()
+        )));
+    }
     telemetry::logs::init(&loaded.config.log).map_err(Failure::failed)?;
     let settings = Settings::new(loaded, args.model.clone(), args.strict_ties, begin)?;
     let stop = Stop::default();

@@ -66,7 +66,12 @@ impl Topics {
                 )),
                 Ok(n) if input => counts.push((topic, n)),
                 Ok(_) => {}
-                Err(Trouble::Fatal(e) | Trouble::StartOver(e)) => problems.push(e),
+                Err(Trouble::Fatal(e)) => problems.push(e),
+                // Brokers that do not answer will not answer for the next topic either.
+                Err(Trouble::StartOver(e)) => {
+                    problems.push(e);
+                    break;
+                }
             }
         }
         if let Some((first, n)) = counts.first()
