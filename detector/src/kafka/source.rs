@@ -46,7 +46,7 @@ pub struct DeadMessage {
 /// Original bytes of a message that was decoded, for rejects of the engine.
 #[derive(Debug)]
 pub struct Original {
-    /// Number of the topic among [`Source::topics`].
+    /// Number of the topic among [`Reader::topics`].
     pub topic: usize,
     /// Partition.
     pub partition: i32,
