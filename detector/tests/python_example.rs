@@ -139,7 +139,7 @@ fn other_libraries_models_score_as_in_their_own_house() {
             library.iter().filter(|(id, bits)| detector_scores.get(*id) != Some(bits)).count();
         assert_eq!(differ, 0, "{model}: scores that differ in a bit from the library's own");
         let distinct: std::collections::BTreeSet<u32> = library.values().copied().collect();
-        assert!(distinct.len() > 10, "{model}: it learned something ({} scores)", distinct.len());
+        assert!(distinct.len() > 200, "{model}: it learned something ({} scores)", distinct.len());
 
         let mut evaluate = detector();
         evaluate.arg("evaluate");
