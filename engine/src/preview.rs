@@ -61,7 +61,7 @@ impl Preview {
 
 impl Engine {
     /// Exactly the score and the decision that [`Engine::step`] would give for this event as the next one. Nothing
-    /// that is saved, and nothing that a later event meets, is changed. Costs some tens of microseconds; when the
+    /// that is saved, and nothing that a later event meets, is changed. Costs about what taking the event costs, and its undoing; when the
     /// event meets keys that have expired, as much as forgetting them.
     ///
     /// # Errors
