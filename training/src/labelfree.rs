@@ -1,13 +1,14 @@
 //! A score for streams without labels: how far out is a row, compared with the others?
 //!
-//! Two views, added up, each in units of its own spread over the rows:
+//! * **Families of tails**: for every column, the log of how rare so high a value is, beyond the common part (the upper half of ECOD, Li
+//!   et al. 2022): exactly one tree per column. Columns that speak of the same thing are one family: added up, put in units of the sum's own spread
+//!   over the rows, and weighted. Only columns of which more is worse belong to one: over all columns, the heavy and honest users
+//!   stand out the most.
+//! * **Isolation**: how few random cuts part the row from a handful of others (isolation forest, Liu, Ting and Zhou 2008), over
+//!   the families' columns. It sees combinations that no single column shows.
+//! * **Label evidence**: shares of what is known to be bad, which are empty when the model is made and fill as labels arrive.
 //!
-//! * **Tails**: for every column, the log of how rare so high a value is, beyond the common part (the upper half of ECOD, Li et al.
-//!   2022). Bursts and shared devices are high counts; who does little is not suspicious. Exactly one tree per column.
-//! * **Isolation**: how few random cuts part the row from a handful of others (isolation forest, Liu, Ting and Zhou 2008). It
-//!   sees combinations that no single column shows.
-//!
-//! Both are written as one forest in XGBoost's format, so that the scorer that serves trained models serves this one, and
+//! All are written as one forest in XGBoost's format, so that the scorer that serves trained models serves this one, and
 //! explains it. The margin is then mapped to its rank among the rows: a score of 0.99 is among the highest 1 %.
 
 mod grow;
@@ -21,7 +22,7 @@ use crate::threshold::{self, Chosen, Limit, Scored};
 use models::Calibration;
 use models::bundle::{Bundle, ForestFile, ForestFormat, Kind, Manifest};
 use models::kernel::Kernel;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a label-free model is made.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +33,13 @@ pub struct LabelfreeOptions {
     pub version: String,
     /// Hash of the feature set that the columns belong to.
     pub feature_set_hash: String,
+    /// Families of columns: weight, and names. Columns that the table lacks are left out. With none, every column that varies and
+    /// is no category belongs to one family of weight 1.
+    pub families: Vec<(f64, Vec<String>)>,
+    /// Columns of shares between 0 and 1 that labels will fill, and their weight; left out where the table lacks them.
+    pub label_evidence: Vec<(String, f64)>,
+    /// What the isolation view counts beside the families.
+    pub isolation_weight: f64,
     /// Isolation trees; 0 leaves the isolation view out.
     pub isolation_trees: usize,
     /// Rows that each isolation tree parts.
@@ -53,6 +61,9 @@ impl Default for LabelfreeOptions {
             name: "labelfree".to_owned(),
             version: "1".to_owned(),
             feature_set_hash: String::new(),
+            families: Vec::new(),
+            label_evidence: Vec::new(),
+            isolation_weight: 1.0,
             isolation_trees: 150,
             isolation_rows: 256,
             tail_share: 0.1,
@@ -98,40 +109,62 @@ pub fn labelfree(table: &Table, options: &LabelfreeOptions) -> Result<Labelfree,
     let mut columns = select::columns(table, &rows);
     // A category has no high end.
     columns.kept.retain(|column| !table.categorical[*column]);
+    let families = families(table, &columns.kept, options);
+    columns.kept.retain(|column| families.iter().any(|(_, members)| members.contains(column)));
     if columns.kept.is_empty() {
         return Err(TrainError::NothingVaries { columns: table.columns.len(), rows: rows.len() });
     }
-    let names: Vec<String> = columns.kept.iter().map(|c| table.columns[*c].clone()).collect();
-    let width = names.len();
+    let width = columns.kept.len();
     let packed: Vec<f32> = rows
         .iter()
         .flat_map(|row| columns.kept.iter().map(|c| table.row(*row as usize)[*c]))
         .collect();
-    let mut views: Vec<Vec<grow::Tree>> = Vec::new();
+    let mut views: Vec<(f64, Vec<grow::Tree>)> = Vec::new();
     if options.tail_share > 0.0 {
-        views.push(
-            (0..width)
-                .filter_map(|c| grow::tail(&packed, width, c, options.tail_share.min(0.5)))
-                .collect(),
-        );
+        let share = options.tail_share.min(0.5);
+        for (weight, members) in &families {
+            let places = (0..width).filter(|place| members.contains(&columns.kept[*place]));
+            views.push((
+                *weight,
+                places.filter_map(|c| grow::tail(&packed, width, c, share)).collect(),
+            ));
+        }
     }
     if options.isolation_trees > 0 {
         let mut chance = Chance::new(options.seed, 0x150);
         let draws = (0..options.isolation_trees)
             .map(|_| grow::isolation(&packed, width, options.isolation_rows.max(2), &mut chance));
-        views.push(draws.collect());
+        views.push((options.isolation_weight, draws.collect()));
     }
+    let mut names: Vec<String> = columns.kept.iter().map(|c| table.columns[*c].clone()).collect();
     let mut trees = Vec::new();
-    for mut view in views {
+    for (weight, mut view) in views {
         let spread = deviation(&margins(&view, &names, &packed)?);
         if spread > 0.0 {
-            view.iter_mut().for_each(|tree| tree.scale(1.0 / spread));
+            view.iter_mut().for_each(|tree| tree.scale(weight / spread));
             trees.append(&mut view);
         }
     }
     if trees.is_empty() {
         return Err(TrainError::NothingVaries { columns: width, rows: rows.len() });
     }
+    // In units of the whole score's spread. Without labels these columns say nothing, here as in the first days of a run.
+    let spread = deviation(&margins(&trees, &names, &packed)?);
+    for (name, weight) in &options.label_evidence {
+        if table.columns.contains(name) {
+            let place = names.iter().position(|known| known == name).unwrap_or_else(|| {
+                names.push(name.clone());
+                names.len() - 1
+            });
+            trees.push(grow::share(place, rows.len(), weight * spread));
+        }
+    }
+    let wanted: Vec<usize> = names
+        .iter()
+        .map(|name| table.columns.iter().position(|known| known == name).unwrap_or_default())
+        .collect();
+    let packed: Vec<f32> =
+        rows.iter().flat_map(|row| wanted.iter().map(|c| table.row(*row as usize)[*c])).collect();
     let found = margins(&trees, &names, &packed)?;
     let calibration = ranks(&found);
     let scores: Vec<f64> = found.iter().map(|m| calibration.probability(*m)).collect();
@@ -163,6 +196,22 @@ pub fn labelfree(table: &Table, options: &LabelfreeOptions) -> Result<Labelfree,
     let files = BTreeMap::from([(FOREST_FILE.to_owned(), write::xgboost_json(&trees, &names)?)]);
     let bundle = Bundle::new(manifest, files).map_err(|e| TrainError::Bundle(e.to_string()))?;
     Ok(Labelfree { bundle, thresholds, columns })
+}
+
+/// The families as positions among the table's columns that vary. A column is in the first family that names it.
+fn families(table: &Table, kept: &[usize], options: &LabelfreeOptions) -> Vec<(f64, Vec<usize>)> {
+    if options.families.is_empty() {
+        return vec![(1.0, kept.to_vec())];
+    }
+    let mut taken = BTreeSet::new();
+    let mut out = Vec::new();
+    for (weight, names) in &options.families {
+        let named = |column: &usize| names.contains(&table.columns[*column]);
+        let members: Vec<usize> =
+            kept.iter().copied().filter(named).filter(|column| taken.insert(*column)).collect();
+        out.push((*weight, members));
+    }
+    out
 }
 
 const FOREST_FILE: &str = "forest.json";

@@ -74,8 +74,16 @@ pub fn run(args: Args) -> Result<(), Failure> {
     notes.insert("from_ms".to_string(), until(args.from));
 
     if args.labels.is_none() {
+        let half_lives = &engine.config().time.half_lives;
+        let families = engine::labelfree::families(engine.schema(), half_lives, engine.columns());
         let options = LabelfreeOptions {
             feature_set_hash: versions.features.clone(),
+            families: families.into_iter().map(|f| (f.weight, f.columns)).collect(),
+            label_evidence: engine::labelfree::label_evidence(
+                engine.schema(),
+                half_lives,
+                engine.columns(),
+            ),
             seed: args.seed,
             ..LabelfreeOptions::default()
         };

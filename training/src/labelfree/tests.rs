@@ -100,3 +100,61 @@ fn rows_that_cannot_be_told_apart_are_refused() {
         Err(TrainError::TooFewRows { .. })
     ));
 }
+
+#[test]
+fn only_the_families_are_looked_at_and_labels_count_once_they_are_there() {
+    let (mut table, bad) = planted(8000, 1);
+    // A column in which the honest stand out far more, and one of bad rates that is empty before there are labels.
+    table.columns.extend(["total".to_owned(), "known_bad".to_owned()]);
+    table.categorical.extend([false, false]);
+    let mut chance = Chance::new(9, 9);
+    table.rows = (0..8000)
+        .flat_map(|row| {
+            let total = if bad[row] { 0.0 } else { 1.0 / chance.unit().max(1e-6) };
+            let mut values = table.rows[row * 15..(row + 1) * 15].to_vec();
+            values.extend([total as f32, 0.0]);
+            values
+        })
+        .collect();
+    let burst: Vec<String> = (0..3).map(|c| format!("count.{c}")).collect();
+    let rest: Vec<String> = (3..12).map(|c| format!("count.{c}")).collect();
+    let options = LabelfreeOptions {
+        feature_set_hash: "h".to_owned(),
+        families: vec![
+            (2.0, burst.clone()),
+            (0.5, [rest, vec!["absent".to_owned(), "count.0".to_owned()]].concat()),
+        ],
+        label_evidence: vec![("known_bad".to_owned(), 1.0), ("absent".to_owned(), 1.0)],
+        isolation_weight: 0.5,
+        ..LabelfreeOptions::default()
+    };
+    let made = labelfree(&table, &options).unwrap();
+    let features = &made.bundle.manifest().features;
+    assert!(!features.contains(&"total".to_owned()), "{features:?}");
+    assert_eq!(features.last().unwrap(), "known_bad");
+    let ranking = Ranking::new(&scores(&made, &table), &bad);
+    let everything =
+        labelfree(&table, &LabelfreeOptions { families: Vec::new(), ..options.clone() });
+    let unguided = Ranking::new(&scores(&everything.unwrap(), &table), &bad);
+    assert!(
+        ranking.average_precision() > unguided.average_precision() + 0.1,
+        "{} {}",
+        ranking.average_precision(),
+        unguided.average_precision()
+    );
+    // A row that nothing speaks against, before and after labels came in.
+    let scorer = made.bundle.bind(&table.columns, "h").unwrap();
+    let quiet = (0..8000).min_by(|a, b| {
+        let score = |row: usize| scorer.score(table.row(row)).margin;
+        score(*a).total_cmp(&score(*b))
+    });
+    let mut row = table.row(quiet.unwrap()).to_vec();
+    let mut found = Vec::new();
+    for known in [0.0, 0.05, 0.34, 0.6, 0.9] {
+        row[16] = known;
+        found.push(scorer.score(&row).margin);
+    }
+    assert_eq!(found[0], found[1]);
+    assert!(found[1..].windows(2).all(|pair| pair[0] < pair[1]), "{found:?}");
+    assert_eq!(scorer.explain(&row).unwrap().ranked()[0].0, 16);
+}
