@@ -6,10 +6,11 @@
 //!   stand out the most.
 //! * **Isolation**: how few random cuts part the row from a handful of others (isolation forest, Liu, Ting and Zhou 2008), over
 //!   the families' columns. It sees combinations that no single column shows.
-//! * **Label evidence**: shares of what is known to be bad, which are empty when the model is made and fill as labels arrive.
 //!
-//! All are written as one forest in XGBoost's format, so that the scorer that serves trained models serves this one, and
-//! explains it. The margin is then mapped to its rank among the rows: a score of 0.99 is among the highest 1 %.
+//! Both are written as one forest in XGBoost's format, so that the scorer that serves trained models serves this one, and
+//! explains it. A fixed logistic model of evidence joins in as the bundle's graph model: it knows what is much on any platform where
+//! the tails know what is rare on this one, and it reads the labels that arrive later. The two are added, the forest in units
+//! of its spread and the evidence in log-odds (or its spread, if that is more), and the sum is mapped to its rank among the rows: a score of 0.99 is among the highest 1 %.
 
 mod grow;
 mod write;
@@ -19,9 +20,9 @@ use crate::error::TrainError;
 use crate::select;
 use crate::table::Table;
 use crate::threshold::{self, Chosen, Limit, Scored};
-use models::Calibration;
 use models::bundle::{Bundle, ForestFile, ForestFormat, Kind, Manifest};
 use models::kernel::Kernel;
+use models::{Calibration, LogisticModel, Stacking};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How a label-free model is made.
@@ -36,8 +37,9 @@ pub struct LabelfreeOptions {
     /// Families of columns: weight, and names. Columns that the table lacks are left out. With none, every column that varies and
     /// is no category belongs to one family of weight 1.
     pub families: Vec<(f64, Vec<String>)>,
-    /// Columns of shares between 0 and 1 that labels will fill, and their weight; left out where the table lacks them.
-    pub label_evidence: Vec<(String, f64)>,
+    /// What speaks against an account on any platform; joined with the forest; columns that the table
+    /// lacks are left out. `None` leaves the forest alone.
+    pub evidence: Option<LogisticModel>,
     /// What the isolation view counts beside the families.
     pub isolation_weight: f64,
     /// Isolation trees; 0 leaves the isolation view out.
@@ -62,13 +64,13 @@ impl Default for LabelfreeOptions {
             version: "1".to_owned(),
             feature_set_hash: String::new(),
             families: Vec::new(),
-            label_evidence: Vec::new(),
+            evidence: None,
             isolation_weight: 1.0,
             isolation_trees: 150,
             isolation_rows: 256,
-            tail_share: 0.1,
+            tail_share: 0.3,
             rows_max: 200_000,
-            // Nobody is banned on rarity alone: the strictest actions stay out of reach unless the policy lowers them.
+            // Nobody is suspended or banned on rarity alone: these stay out of reach unless the policy lowers them.
             limits: vec![
                 ("challenge".to_owned(), limit(0.01)),
                 ("review".to_owned(), limit(0.005)),
@@ -136,7 +138,7 @@ pub fn labelfree(table: &Table, options: &LabelfreeOptions) -> Result<Labelfree,
             .map(|_| grow::isolation(&packed, width, options.isolation_rows.max(2), &mut chance));
         views.push((options.isolation_weight, draws.collect()));
     }
-    let mut names: Vec<String> = columns.kept.iter().map(|c| table.columns[*c].clone()).collect();
+    let names: Vec<String> = columns.kept.iter().map(|c| table.columns[*c].clone()).collect();
     let mut trees = Vec::new();
     for (weight, mut view) in views {
         let spread = deviation(&margins(&view, &names, &packed)?);
@@ -148,26 +150,14 @@ pub fn labelfree(table: &Table, options: &LabelfreeOptions) -> Result<Labelfree,
     if trees.is_empty() {
         return Err(TrainError::NothingVaries { columns: width, rows: rows.len() });
     }
-    // In units of the whole score's spread. Without labels these columns say nothing, here as in the first days of a run.
-    let spread = deviation(&margins(&trees, &names, &packed)?);
-    for (name, weight) in &options.label_evidence {
-        if table.columns.contains(name) {
-            let place = names.iter().position(|known| known == name).unwrap_or_else(|| {
-                names.push(name.clone());
-                names.len() - 1
-            });
-            trees.push(grow::share(place, rows.len(), weight * spread));
-        }
-    }
-    let wanted: Vec<usize> = names
-        .iter()
-        .map(|name| table.columns.iter().position(|known| known == name).unwrap_or_default())
-        .collect();
-    let packed: Vec<f32> =
-        rows.iter().flat_map(|row| wanted.iter().map(|c| table.row(*row as usize)[*c])).collect();
     let found = margins(&trees, &names, &packed)?;
-    let calibration = ranks(&found);
-    let scores: Vec<f64> = found.iter().map(|m| calibration.probability(*m)).collect();
+    let mut evidence = options.evidence.clone();
+    if let Some(model) = &mut evidence {
+        model.columns.retain(|column| table.columns.contains(&column.name));
+    }
+    let joined = Joined::new(table, &rows, &found, evidence.as_ref());
+    let ranks = ranks(&joined.log_odds);
+    let scores: Vec<f64> = joined.log_odds.iter().map(|m| ranks.probability(*m)).collect();
     let pick = |values: &[u32]| rows.iter().map(|row| values[*row as usize]).collect::<Vec<_>>();
     let accounts = pick(&table.account);
     let ts_ms: Vec<i64> = rows.iter().map(|row| table.ts_ms[*row as usize]).collect();
@@ -181,8 +171,18 @@ pub fn labelfree(table: &Table, options: &LabelfreeOptions) -> Result<Labelfree,
     manifest.features = names.clone();
     manifest.forest =
         Some(ForestFile { file: FOREST_FILE.to_owned(), format: ForestFormat::XgboostJson });
-    manifest.calibration = calibration;
+    if let (Some(model), Some((calibration, stacking))) = (evidence, joined.parts) {
+        manifest.graph_model = Some(model);
+        (manifest.calibration, manifest.stacking) = (calibration, Some(stacking));
+        manifest.score_calibration = ranks;
+    } else {
+        manifest.calibration = ranks;
+    }
     manifest.thresholds = threshold::as_map(&thresholds);
+    for strictest in ["suspend", "ban"] {
+        // No rank lies above 1. Without this the policy's own threshold, meant for probabilities, would suspend the upper tenth.
+        manifest.thresholds.entry(strictest.to_owned()).or_insert(1.0);
+    }
     let first = table.ts_ms.first().copied().unwrap_or(0);
     let last = table.ts_ms.last().copied().unwrap_or(0);
     manifest.training = BTreeMap::from([
@@ -220,6 +220,48 @@ fn whole(number: usize) -> toml::Value {
     toml::Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
+/// What the rows' scores are ranked by: the forest's margins alone, or with the evidence.
+struct Joined {
+    log_odds: Vec<f64>,
+    parts: Option<(Calibration, Stacking)>,
+}
+
+impl Joined {
+    fn new(table: &Table, rows: &[u32], margins: &[f64], evidence: Option<&LogisticModel>) -> Self {
+        let Some(model) = evidence else {
+            return Self { log_odds: margins.to_vec(), parts: None };
+        };
+        let places: Vec<Option<usize>> = model
+            .columns
+            .iter()
+            .map(|column| table.columns.iter().position(|name| *name == column.name))
+            .collect();
+        let spoken: Vec<f64> = rows
+            .iter()
+            .map(|row| {
+                let row = table.row(*row as usize);
+                model.log_odds(|i| places[i].map_or(f32::NAN, |place| row[place]))
+            })
+            .collect();
+        // By behaviour alone, the highest 1 % of the rows are above one half.
+        let mut sorted = margins.to_vec();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let high = sorted[(sorted.len() - 1) * 99 / 100];
+        let spread = deviation(margins);
+        let slope = if spread > 0.0 { 1.0 / spread } else { 1.0 };
+        let calibration = Calibration::Platt { a: -slope, b: slope * high };
+        // Evidence that hardly speaks yet is not blown up: what comes counts in the model's own log-odds.
+        let graph = 1.0 / deviation(&spoken).max(1.0);
+        let stacking = Stacking { bias: 0.0, behaviour: 1.0, graph };
+        let log_odds = margins
+            .iter()
+            .zip(&spoken)
+            .map(|(margin, graph)| stacking.combine(calibration.log_odds(*margin), *graph))
+            .collect();
+        Self { log_odds, parts: Some((calibration, stacking)) }
+    }
+}
+
 /// Margins as the scorer will compute them, to the bit.
 fn margins(trees: &[grow::Tree], names: &[String], packed: &[f32]) -> Result<Vec<f64>, TrainError> {
     if trees.is_empty() {
@@ -241,7 +283,8 @@ fn deviation(values: &[f64]) -> f64 {
     (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt()
 }
 
-/// Steps of the rank staircase: evenly over the common rows, ever finer towards the top, where decisions are made.
+/// From a margin to its rank: points evenly over the common rows, ever finer towards the top, where decisions are made. What
+/// is higher than any row goes on rising, so that labels that come later keep their order.
 fn ranks(margins: &[f64]) -> Calibration {
     let mut sorted = margins.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -253,17 +296,18 @@ fn ranks(margins: &[f64]) -> Calibration {
         above = if above > 1000 { above * 97 / 100 } else { above - 1 };
     }
     places.sort_unstable();
-    let (mut bounds, mut values): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
+    let (mut points, mut log_odds): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
     for place in places {
-        if bounds.last() != Some(&sorted[place]) {
+        if points.last() != Some(&sorted[place]) {
             // The share of rows below, and half of those beside.
             let below = sorted.partition_point(|m| *m < sorted[place]);
             let up_to = sorted.partition_point(|m| *m <= sorted[place]);
-            bounds.push(sorted[place]);
-            values.push((below + up_to) as f64 / (2 * n) as f64);
+            let rank = (below + up_to) as f64 / (2 * n) as f64;
+            points.push(sorted[place]);
+            log_odds.push((rank / (1.0 - rank)).ln());
         }
     }
-    Calibration::Isotonic { bounds, values }
+    Calibration::Curve { margins: points, log_odds }
 }
 
 #[cfg(test)]

@@ -79,11 +79,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let options = LabelfreeOptions {
             feature_set_hash: versions.features.clone(),
             families: families.into_iter().map(|f| (f.weight, f.columns)).collect(),
-            label_evidence: engine::labelfree::label_evidence(
+            evidence: Some(engine::labelfree::links_and_labels(
                 engine.schema(),
                 half_lives,
                 engine.columns(),
-            ),
+            )),
             seed: args.seed,
             ..LabelfreeOptions::default()
         };

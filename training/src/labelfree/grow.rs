@@ -83,18 +83,6 @@ pub(super) fn tail(packed: &[f32], width: usize, column: usize, tail_share: f64)
     Some(tree)
 }
 
-/// What a share of known bad says: nothing below 0.1, then in steps up to four times `unit` from 0.7 on. One bad of one is a share of a third,
-/// since rates are drawn towards the rare.
-pub(super) fn share(column: usize, rows: usize, unit: f64) -> Tree {
-    let steps = [(0.1f32, 0), (0.3, 0), (0.5, 0), (0.7, 0)];
-    let leaves: Vec<(f32, usize)> = (0..=steps.len())
-        .map(|i| ((i as f64 * unit) as f32, if i == 0 { rows } else { 0 }))
-        .collect();
-    let mut tree = Tree::default();
-    balanced(&mut tree, column, &steps, &leaves);
-    tree
-}
-
 /// A balanced tree over rising thresholds: `leaves[i]` below `steps[i]`, the last one above all. Returns its root.
 fn balanced(
     tree: &mut Tree,
