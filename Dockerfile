@@ -3,9 +3,9 @@
 # Versions are held to rust-toolchain.toml by scripts/check-deploy.
 
 FROM rust:1.95.0-slim-bookworm AS build
-# librdkafka, zstd and the allocator are C.
+# librdkafka, OpenSSL (configured by Perl), zstd and the allocator are C.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends g++ make zlib1g-dev \
+ && apt-get install -y --no-install-recommends g++ make perl zlib1g-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 
@@ -40,6 +40,10 @@ RUN mkdir -p tests/src && : >tests/src/lib.rs \
  && mkdir /data
 
 FROM debian:bookworm-slim
+# The authorities that vouch for brokers, Redis and registries by default.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates \
+ && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin detector
 COPY --from=build /detector /usr/local/bin/detector
 COPY detector/shipped/model /usr/share/detector/model

@@ -1,4 +1,4 @@
-//! Reading `detector.toml`: file, `${ENV}`, `DETECTOR__SECTION__KEY` overrides; all errors at once.
+//! Reading `detector.toml`: file, `${ENV}`, `${file:PATH}`, `DETECTOR__SECTION__KEY` overrides; all errors at once.
 
 use crate::kafka::config::KafkaSection;
 use crate::store::redis::RedisSection;
@@ -39,6 +39,9 @@ impl Loaded {
     }
 }
 
+/// Longest file that `${file:PATH}` takes.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
+
 /// Reads a file, or `detector.toml` in a folder, with the process's environment.
 ///
 /// # Errors
@@ -60,8 +63,14 @@ pub fn load_with(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, 
     let text = std::fs::read_to_string(&file).map_err(|e| {
         fail(vec![format!("cannot read it: {e}\nhint: `detector init --events F --out DIR` writes one that fits a stream")])
     })?;
-    let (config, kafka, redis) = parse_all(&text, env).map_err(fail)?;
+    let (config, mut kafka, mut redis) = parse_all(&text, env).map_err(fail)?;
     let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
+    let files = kafka.iter_mut().flat_map(KafkaSection::files);
+    for path in files.chain(redis.iter_mut().flat_map(RedisSection::files)).flatten() {
+        if !path.is_empty() {
+            *path = folder.join(&*path).to_string_lossy().into_owned();
+        }
+    }
     Ok(Loaded { config, kafka, redis, file, folder })
 }
 
@@ -157,11 +166,15 @@ fn describe(section: &str, error: &str) -> String {
         return "[http]: listen, token, heartbeat_max and checkpoint_age_max must be texts between quotes".into();
     }
     // Errors show values: never one that may be a secret.
-    let secret = ["password", "properties", "consumer", "producer", "url"]
-        .iter()
-        .find(|key| error.contains(&format!("`{key}")) && ["kafka", "redis"].contains(&section));
-    if let Some(key) = secret.filter(|_| !error.contains("unknown field")) {
-        return format!("[{section}]: {key} must be text between quotes, or a table of such texts");
+    let edge = ["kafka", "redis"].contains(&section);
+    if edge && error.contains("invalid type") && !error.contains("unknown field") {
+        let key = error.split("in `").nth(1).and_then(|rest| rest.split('`').next());
+        let key = key.map_or_else(|| "a key".to_owned(), |key| format!("`{key}`"));
+        let wanted = error.split("expected ").nth(1).unwrap_or("text").split(" in `").next();
+        return format!(
+            "[{section}]: {key} has a value of the wrong type: expected {}\n  hint: text stands between quotes",
+            wanted.unwrap_or("text")
+        );
     }
     let mut text = format!("[{section}]: {error}");
     if let Some(unknown) = error.split("unknown field `").nth(1).and_then(|r| r.split('`').next()) {
@@ -191,16 +204,52 @@ fn substitute(text: &str, env: &BTreeMap<String, String>, problems: &mut Vec<Str
             let Some(end) = rest[start..].find('}') else { break };
             let name = &rest[start + 2..start + end];
             out.push_str(&rest[..start]);
-            match env.get(name) {
-                Some(value) => out.push_str(&value.replace('\\', "\\\\").replace('"', "\\\"")),
-                None => problems.push(format!(
-                    "line {}: the environment variable {name} is not set\n  hint: export {name}=..., or write the value in its place",
-                    number + 1
-                )),
+            let found = match name.strip_prefix("file:") {
+                Some(path) => secret_file(path),
+                None => env.get(name).cloned().ok_or_else(|| {
+                    format!(
+                        "the environment variable {name} is not set\n  hint: export {name}=..., or write the value in its place"
+                    )
+                }),
+            };
+            match found {
+                Ok(value) => out.push_str(&escaped(&value)),
+                Err(why) => problems.push(format!("line {}: {why}", number + 1)),
             }
             rest = &rest[start + end + 1..];
         }
         out.push_str(rest);
+    }
+    out
+}
+
+/// The text of a file as `${file:PATH}` takes it: a secret that a secret store has put there.
+fn secret_file(path: &str) -> Result<String, String> {
+    if !Path::new(path).is_absolute() {
+        return Err(format!("${{file:{path}}}: the path must begin with /"));
+    }
+    let long = || format!("the file {path} is longer than {SECRET_BYTES_MAX} bytes");
+    let length = std::fs::metadata(path).map(|found| found.len());
+    match length.and_then(|length| {
+        Ok((length <= SECRET_BYTES_MAX).then_some(std::fs::read_to_string(path)?))
+    }) {
+        Ok(Some(text)) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
+        Ok(None) => Err(long()),
+        Err(e) => Err(format!(
+            "cannot read the file {path}: {e}\n  hint: does it exist, and may this user read it?"
+        )),
+    }
+}
+
+/// A value as it stands between the quotes of a TOML text.
+fn escaped(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for c in value.chars() {
+        match c {
+            '\\' | '"' => out.extend(['\\', c]),
+            c if c.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => out.push(c),
+        }
     }
     out
 }
@@ -283,6 +332,37 @@ mod tests {
         let problems = problems.unwrap_err().join("\n");
         assert!(problems.contains("[http]") && !problems.contains("123456"), "{problems}");
         assert!(problems.contains("log.level"), "{problems}");
+    }
+
+    #[test]
+    fn a_secret_may_come_from_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "tw\"o\nlines\r\n").unwrap();
+        let text = format!("[privacy]\nkey = \"${{file:{}}}\"\n", file.path().display());
+        let config = parse(&text, &env(&[])).unwrap();
+        assert_eq!(config.privacy.key.as_deref(), Some("tw\"o\nlines"));
+        std::fs::write(file.path(), vec![b'x'; SECRET_BYTES_MAX as usize + 1]).unwrap();
+        assert!(parse(&text, &env(&[])).unwrap_err()[0].contains("longer"));
+        for (path, why) in [("/nowhere/at/all", "cannot read"), ("relative", "begin with /")] {
+            let text = format!("[privacy]\nkey = \"${{file:{path}}}\"\n");
+            let problems = parse(&text, &env(&[])).unwrap_err();
+            assert!(problems[0].contains(why) && problems[0].contains("line 2"), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_of_the_wrong_type_is_not_shown() {
+        for (text, key) in [
+            ("[kafka.security]\npassword = 123456", "password"),
+            ("[kafka.properties]\n\"sasl.password\" = 123456", "sasl.password"),
+            ("[kafka.registry]\npassword = 123456", "password"),
+            ("[redis]\npassword = 123456", "password"),
+            ("[redis]\nurl = 123456", "url"),
+        ] {
+            let problems = parse(text, &env(&[])).unwrap_err().join("\n");
+            assert!(!problems.contains("123456"), "{problems}");
+            assert!(problems.contains(key) && problems.contains("string"), "{problems}");
+        }
     }
 
     #[test]

@@ -3,11 +3,13 @@
 pub mod command;
 pub mod config;
 pub mod evaluate;
+mod fetch;
 pub mod health;
 pub mod http;
 pub mod kafka;
 pub mod parquet;
 pub mod pipeline;
+pub mod registry;
 pub mod rows;
 pub mod schemas;
 pub mod service;

@@ -2,8 +2,11 @@
 
 use super::progress::grouped;
 use super::run::say;
-use super::setup::{EngineArgs, engine};
+use super::setup::{EngineArgs, engine_of};
 use super::{Failure, print};
+use crate::config;
+use crate::kafka::config::KafkaSection;
+use crate::store::redis::RedisSection;
 
 /// Check a configuration and its model: everything that is wrong, at once.
 #[derive(Debug, clap::Args)]
@@ -17,7 +20,25 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<(), Failure> {
-    let (engine, loaded) = engine(&args.engine)?;
+    let loaded = config::load(&args.engine.config)?;
+    let mut problems = Vec::new();
+    let EngineArgs { model, no_feedback, strict_ties, .. } = &args.engine;
+    let engine = engine_of(&loaded, model.as_deref(), *no_feedback, *strict_ties);
+    let engine = engine.map_err(|e| problems.push(e.to_string()));
+    if let Some(Err(found)) = loaded.kafka.as_ref().map(KafkaSection::check) {
+        problems.extend(found);
+    }
+    if let Some(Err(found)) = loaded.redis.as_ref().map(RedisSection::validate) {
+        problems.extend(found);
+    }
+    let engine = match engine {
+        Ok(engine) if problems.is_empty() => engine,
+        Ok(_) => {
+            let text = format!("{}:\n  {}", loaded.file.display(), problems.join("\n  "));
+            return Err(Failure::failed(text));
+        }
+        Err(()) => return Err(Failure::failed(problems.join("\n  "))),
+    };
     if args.features {
         print(&(engine.columns().join("\n") + "\n"))?;
     }

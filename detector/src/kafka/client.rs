@@ -1,9 +1,15 @@
 //! Clients as the protocol needs them, and errors as a person needs them.
 
 use super::config::{Delivery, KafkaSection};
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use super::heard::Heard;
+use super::token::Tokens;
+use rdkafka::client::OAuthToken;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, ClientContext};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What went wrong with Kafka.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +37,7 @@ impl Trouble {
                 | RDKafkaErrorCode::SaslAuthenticationFailed
                 | RDKafkaErrorCode::Authentication
                 | RDKafkaErrorCode::UnsupportedSASLMechanism
+                | RDKafkaErrorCode::SSL
                 | RDKafkaErrorCode::UnknownTopicOrPartition
                 | RDKafkaErrorCode::UnknownTopic
                 | RDKafkaErrorCode::MessageSizeTooLarge,
@@ -40,13 +47,22 @@ impl Trouble {
     }
 }
 
-fn hint(code: RDKafkaErrorCode) -> Option<&'static str> {
+pub(super) fn hint(code: RDKafkaErrorCode) -> Option<&'static str> {
     Some(match code {
+        RDKafkaErrorCode::SSL => {
+            "\nhint: is ca_file in [kafka.security] that of the brokers, do their certificates name the hosts in bootstrap, and is the port one with TLS?"
+        }
+        RDKafkaErrorCode::UnsupportedSASLMechanism => {
+            "\nhint: set mechanism in [kafka.security] to one that the brokers have enabled on this port"
+        }
         RDKafkaErrorCode::SaslAuthenticationFailed | RDKafkaErrorCode::Authentication => {
-            "\nhint: check user and password in [kafka] properties (sasl.username, sasl.password, sasl.mechanism)"
+            "\nhint: check mechanism, username and password in [kafka.security] (or sasl.* in [kafka] properties)"
         }
         RDKafkaErrorCode::TopicAuthorizationFailed => {
             "\nhint: the user needs READ and DESCRIBE on events, labels, actions and journal, and WRITE on actions, scores, dead letters and journal"
+        }
+        RDKafkaErrorCode::ClusterAuthorizationFailed => {
+            "\nhint: the user needs WRITE on actions, scores, dead letters and journal; brokers before 2.8 also want IDEMPOTENT_WRITE on the cluster"
         }
         RDKafkaErrorCode::GroupAuthorizationFailed => {
             "\nhint: the user needs READ on the group named in [kafka] group"
@@ -69,14 +85,33 @@ fn hint(code: RDKafkaErrorCode) -> Option<&'static str> {
     })
 }
 
+/// A client's settings, and where its tokens come from.
+pub struct Settings {
+    config: ClientConfig,
+    tokens: Result<Option<Arc<Tokens>>, String>,
+}
+
 fn base(section: &KafkaSection, own: &std::collections::BTreeMap<String, String>) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("client.id", "detector");
+    for (name, value) in section.security.properties() {
+        config.set(name, value);
+    }
     for (name, value) in section.properties.iter().chain(own) {
         config.set(name, value);
     }
+    // OpenSSL is part of the program: it does not know where this system keeps its authorities.
+    let tls = config.get("security.protocol").is_some_and(|p| p.to_lowercase().ends_with("ssl"));
+    if tls && config.get("ssl.ca.location").is_none() && config.get("ssl.ca.pem").is_none() {
+        config.set("ssl.ca.location", "probe");
+    }
     config.set("bootstrap.servers", &section.bootstrap);
     config
+}
+
+fn with_tokens(section: &KafkaSection, config: ClientConfig) -> Settings {
+    let tokens = Tokens::new(&section.security).map(|tokens| tokens.map(Arc::new));
+    Settings { config, tokens }
 }
 
 /// Defaults that a property of the user's may change.
@@ -93,7 +128,7 @@ fn set_default(
 }
 
 /// A consumer that is assigned its partitions by hand, sees committed messages only, and never resets a position.
-pub fn consumer(section: &KafkaSection) -> ClientConfig {
+pub fn consumer(section: &KafkaSection) -> Settings {
     let mut config = base(section, &section.consumer);
     for (name, value) in [
         // A consumer that fills its queue must not pause for a second (librdkafka's default).
@@ -110,25 +145,52 @@ pub fn consumer(section: &KafkaSection) -> ClientConfig {
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error");
-    config
+    with_tokens(section, config)
 }
 
 /// A consumer that also says when a partition's end is reached.
-pub fn reader(section: &KafkaSection) -> ClientConfig {
-    let mut config = consumer(section);
-    config.set("enable.partition.eof", "true");
-    config
+pub fn reader(section: &KafkaSection) -> Settings {
+    let mut settings = consumer(section);
+    settings.config.set("enable.partition.eof", "true");
+    settings
 }
 
-/// What the client says by itself goes to the log; the end of a partition is nothing to be said.
-pub struct Quiet;
+/// What the client says by itself goes to the log, and its errors are remembered; the end of a partition is nothing to be said.
+pub struct Quiet {
+    heard: Heard,
+    tokens: Option<Arc<Tokens>>,
+}
+
+impl Quiet {
+    /// What went wrong lately.
+    pub fn heard(&self) -> &Heard {
+        &self.heard
+    }
+}
 
 impl ClientContext for Quiet {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn error(&self, error: KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::PartitionEOF) => {}
-            _ => tracing::warn!("kafka: {error}: {reason}"),
+            code => {
+                self.heard.failed(code, reason);
+                tracing::warn!("kafka: {error}: {reason}");
+            }
         }
+    }
+
+    fn generate_oauth_token(
+        &self,
+        _: Option<&str>,
+    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        let tokens = self.tokens.as_ref().ok_or(
+            "OAUTHBEARER is set among properties, but no token\nhint: set mechanism and token_file or token_url in [kafka.security]",
+        );
+        let fetched = tokens.map_err(Into::into).and_then(|t| t.fetch().map_err(Into::into));
+        self.heard.token_served();
+        fetched
     }
 }
 
@@ -137,20 +199,55 @@ impl ConsumerContext for Quiet {}
 /// A consumer as it is used here.
 pub type QuietConsumer = BaseConsumer<Quiet>;
 
+/// Makes a client; `wrap` puts what it says by itself where the client wants it.
+///
+/// # Errors
+/// When a property is refused or the certificates of tokens cannot be read.
+pub fn create<C: ClientContext, T: FromClientConfigAndContext<C>>(
+    settings: &Settings,
+    wrap: impl FnOnce(Quiet) -> C,
+) -> Result<T, Trouble> {
+    let fatal = |why: &str| {
+        Trouble::Fatal(format!(
+            "the client's settings: {why}\nhint: see [kafka.security], and properties, consumer and producer in [kafka]"
+        ))
+    };
+    let tokens = settings.tokens.clone().map_err(|e| fatal(&e))?;
+    let context = wrap(Quiet { heard: Heard::default(), tokens });
+    settings.config.create_with_context(context).map_err(|e| match &e {
+        // Its text shows the value, and that may be a secret.
+        KafkaError::ClientConfig(_, _, name, _) => fatal(&format!("{name} is refused")),
+        _ => fatal(&e.to_string()),
+    })
+}
+
 /// Makes a consumer.
 ///
 /// # Errors
 /// When a property is refused.
-pub fn make(config: &ClientConfig) -> Result<QuietConsumer, Trouble> {
-    config.create_with_context(Quiet).map_err(|e| {
-        Trouble::Fatal(format!(
-            "the consumer's settings: {e}\nhint: see [kafka] properties and consumer"
-        ))
-    })
+pub fn make(settings: &Settings) -> Result<QuietConsumer, Trouble> {
+    let consumer: QuietConsumer = create(settings, |quiet| quiet)?;
+    if matches!(settings.tokens, Ok(Some(_))) {
+        await_token(consumer.context().heard(), || drop(consumer.poll(TOKEN_TURN)));
+    }
+    Ok(consumer)
+}
+
+/// How long the client is served at a time while its first token is awaited, and in all.
+const TOKEN_TURN: Duration = Duration::from_millis(20);
+const TOKEN_WAIT: Duration = Duration::from_secs(2);
+
+/// Serves a new client until it has asked for its first token: it does so from `poll` only, and some clients are not polled before
+/// they are needed.
+pub fn await_token(heard: &Heard, mut serve: impl FnMut()) {
+    let until = Instant::now() + TOKEN_WAIT;
+    while !heard.has_served_token() && Instant::now() < until {
+        serve();
+    }
 }
 
 /// The producer of all outputs.
-pub fn producer(section: &KafkaSection) -> ClientConfig {
+pub fn producer(section: &KafkaSection) -> Settings {
     let mut config = base(section, &section.producer);
     for (name, value) in [
         ("linger.ms", "2"),
@@ -164,5 +261,5 @@ pub fn producer(section: &KafkaSection) -> ClientConfig {
     if section.delivery == Delivery::ExactlyOnce {
         config.set("transactional.id", &section.group);
     }
-    config
+    with_tokens(section, config)
 }

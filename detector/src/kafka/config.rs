@@ -1,6 +1,11 @@
 //! `[kafka]`: where events come from and actions go.
 
+use super::security::{SET_HERE, Security};
+use crate::registry::RegistrySection;
 use features::duration::parse_ms;
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -34,7 +39,11 @@ pub struct KafkaSection {
     pub clock_ahead_max: String,
     /// Whether new partitions exist is asked this often.
     pub partitions_every: String,
-    /// librdkafka's properties for all clients: security, timeouts, compression.
+    /// Encryption, and who the service is to the brokers.
+    pub security: Security,
+    /// Where the schemas of messages in Avro and Protobuf are.
+    pub registry: RegistrySection,
+    /// librdkafka's properties for all clients: timeouts, compression, and whatever else it knows.
     pub properties: BTreeMap<String, String>,
     /// Properties for consumers only; stronger than `properties`.
     pub consumer: BTreeMap<String, String>,
@@ -69,6 +78,8 @@ impl Default for KafkaSection {
             commit_interval: "20ms".into(),
             clock_ahead_max: "5m".into(),
             partitions_every: "30s".into(),
+            security: Security::default(),
+            registry: RegistrySection::default(),
             properties: BTreeMap::new(),
             consumer: BTreeMap::new(),
             producer: BTreeMap::new(),
@@ -91,6 +102,8 @@ impl std::fmt::Debug for KafkaSection {
             .field("journal", &self.journal)
             .field("delivery", &self.delivery)
             .field("commit_interval", &self.commit_interval)
+            .field("security", &self.security)
+            .field("registry", &self.registry)
             .field("properties", &names(&self.properties))
             .field("consumer", &names(&self.consumer))
             .field("producer", &names(&self.producer))
@@ -124,6 +137,18 @@ const OURS: [&str; 10] = [
 ];
 
 impl KafkaSection {
+    /// The files that it names.
+    pub fn files(&mut self) -> [&mut Option<String>; 5] {
+        let s = &mut self.security;
+        [
+            &mut s.ca_file,
+            &mut s.certificate_file,
+            &mut s.key_file,
+            &mut s.token_file,
+            &mut self.registry.ca_file,
+        ]
+    }
+
     /// Checks the section.
     ///
     /// # Errors
@@ -168,6 +193,16 @@ impl KafkaSection {
                     "{table}.\"{name}\" is set by the detector itself\n  hint: leave it out"
                 ));
             }
+            for (name, value) in properties {
+                if self.security.is_set() && SET_HERE.contains(&name.as_str()) {
+                    say(format!(
+                        "{table}.\"{name}\" is set by [kafka.security] as well\n  hint: set it in one place"
+                    ));
+                }
+                if let Some(why) = refused(name, value) {
+                    say(format!("{table}.\"{name}\" {why}"));
+                }
+            }
         }
         let mut times = [0; 3];
         for (time, (name, text)) in times.iter_mut().zip([
@@ -180,11 +215,26 @@ impl KafkaSection {
                 Err(e) => say(format!("{name}: {e}")),
             }
         }
+        problems.extend(self.security.check());
+        problems.extend(self.registry.check());
         if !problems.is_empty() {
             return Err(problems);
         }
         let [commit_interval_ms, clock_ahead_max_ms, partitions_every_ms] = times;
         Ok(Times { commit_interval_ms, clock_ahead_max_ms, partitions_every_ms })
+    }
+}
+
+/// What librdkafka has against a property, without its value: that may be a secret.
+fn refused(name: &str, value: &str) -> Option<&'static str> {
+    match ClientConfig::new().set(name, value).create_native_config() {
+        Ok(_) => None,
+        Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => {
+            Some("is no property of librdkafka\n  hint: its CONFIGURATION.md has the list")
+        }
+        Err(_) => Some(
+            "has a value that librdkafka does not take\n  hint: its CONFIGURATION.md says which it does",
+        ),
     }
 }
 
@@ -205,6 +255,49 @@ mod tests {
         };
         let problems = section.check().expect_err("five things are wrong");
         assert_eq!(problems.len(), 5, "{problems:#?}");
+    }
+
+    /// librdkafka leaves out what it does not find when it is built, without a word.
+    #[test]
+    fn the_client_is_built_with_what_the_documents_promise() {
+        let built = ClientConfig::new().create_native_config().expect("the defaults are good");
+        let built = built.get("builtin.features").expect("a property that it has");
+        for feature in
+            ["gzip", "snappy", "lz4", "zstd", "ssl", "sasl_plain", "sasl_scram", "sasl_oauthbearer"]
+        {
+            assert!(built.split(',').any(|f| f == feature), "{feature} is not in {built}");
+        }
+    }
+
+    #[test]
+    fn properties_are_those_of_librdkafka() {
+        let table = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        let section = KafkaSection {
+            properties: table("socket.keepalive.enable", "true"),
+            consumer: table("sasl.pasword", "hunter2"),
+            producer: table("compression.type", "hunter2"),
+            ..KafkaSection::default()
+        };
+        let problems = section.check().expect_err("two are wrong");
+        assert_eq!(problems.len(), 2, "{problems:#?}");
+        assert!(problems[0].contains("sasl.pasword") && problems[1].contains("compression.type"));
+        assert!(!problems.concat().contains("hunter2"), "{problems:#?}");
+        for codec in ["none", "gzip", "lz4", "snappy", "zstd"] {
+            let producer = table("compression.type", codec);
+            let section = KafkaSection { producer, ..KafkaSection::default() };
+            assert!(section.check().is_ok(), "{codec}");
+        }
+    }
+
+    #[test]
+    fn security_is_set_in_one_place() {
+        let section = KafkaSection {
+            security: Security { tls: true, ..Security::default() },
+            properties: BTreeMap::from([("security.protocol".to_owned(), "ssl".to_owned())]),
+            ..KafkaSection::default()
+        };
+        let problems = section.check().expect_err("it is set twice");
+        assert!(problems[0].contains("security.protocol"), "{problems:#?}");
     }
 
     #[test]

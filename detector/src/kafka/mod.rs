@@ -2,7 +2,10 @@
 
 pub mod client;
 pub mod config;
+pub mod heard;
 pub mod journal;
 pub mod publish;
+pub mod security;
 pub mod source;
+pub mod token;
 pub mod topics;

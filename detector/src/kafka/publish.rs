@@ -1,7 +1,7 @@
 //! Outputs into Kafka, behind the engine, by a thread of their own: actions, scores, dead letters, the journal, and how far all of
 //! it goes, in one transaction per commit interval.
 
-use super::client::{self, QuietConsumer, Trouble};
+use super::client::{self, Quiet, QuietConsumer, Trouble};
 use super::config::{Delivery, KafkaSection};
 use super::journal::{Entry, Offsets, Run, Tp};
 use super::source::{DeadMessage, list};
@@ -9,13 +9,12 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use engine::Finisher;
 use engine::effects::Effects;
 use engine::wire::write_score;
-use rdkafka::client::ClientContext;
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::Message;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
-use rdkafka::{ClientConfig, Message};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -25,6 +24,11 @@ use std::time::{Duration, Instant};
 const BATCHES_MAX: usize = 64;
 /// Longest wait for the brokers; a transaction of unknown outcome is one that was not committed in this time.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// With nothing to publish, the clients are served this often.
+const SERVED_EVERY: Duration = Duration::from_secs(1);
+/// How long a producer that failed is listened to.
+const HEARING: Duration = Duration::from_millis(50);
 
 /// A batch's outputs.
 #[derive(Debug)]
@@ -64,13 +68,30 @@ pub struct Publisher {
 #[derive(Default)]
 struct Deliveries {
     next: Mutex<BTreeMap<(String, i32), i64>>,
-    failed: Mutex<Option<KafkaError>>,
+    /// The first message that did not arrive: its topic, and why.
+    failed: Mutex<Option<(String, KafkaError)>>,
 }
 
 /// Shared with the client.
-pub struct Context(Arc<Deliveries>);
+pub struct Context {
+    deliveries: Arc<Deliveries>,
+    quiet: Quiet,
+}
 
-impl ClientContext for Context {}
+impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = Quiet::ENABLE_REFRESH_OAUTH_TOKEN;
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.quiet.error(error, reason);
+    }
+
+    fn generate_oauth_token(
+        &self,
+        config: Option<&str>,
+    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.quiet.generate_oauth_token(config)
+    }
+}
 
 impl ProducerContext for Context {
     type DeliveryOpaque = ();
@@ -78,15 +99,15 @@ impl ProducerContext for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         match result {
             Ok(message) => {
-                if let Ok(mut next) = self.0.next.lock() {
+                if let Ok(mut next) = self.deliveries.next.lock() {
                     let next =
                         next.entry((message.topic().to_owned(), message.partition())).or_insert(0);
                     *next = (*next).max(message.offset() + 1);
                 }
             }
-            Err((error, _)) => {
-                if let Ok(mut failed) = self.0.failed.lock() {
-                    failed.get_or_insert(error.clone());
+            Err((error, message)) => {
+                if let Ok(mut failed) = self.deliveries.failed.lock() {
+                    failed.get_or_insert((message.topic().to_owned(), error.clone()));
                 }
             }
         }
@@ -108,9 +129,13 @@ impl Prepared {
     /// When the brokers refuse, or cannot be reached for a minute.
     pub fn new(section: &KafkaSection) -> Result<Self, Trouble> {
         let deliveries = Arc::new(Deliveries::default());
-        let config: ClientConfig = client::producer(section);
-        let producer = BaseProducer::from_config_and_context(&config, Context(deliveries.clone()))
-            .map_err(|e| Trouble::Fatal(format!("the producer's settings: {e}")))?;
+        let notes = deliveries.clone();
+        let wrap = |quiet| Context { deliveries: notes, quiet };
+        let producer: BaseProducer<Context> = client::create(&client::producer(section), wrap)?;
+        if section.security.has_tokens() {
+            let heard = producer.context().quiet.heard();
+            client::await_token(heard, || producer.poll(Duration::from_millis(20)));
+        }
         if section.delivery == Delivery::ExactlyOnce {
             producer
                 .init_transactions(PATIENCE)
@@ -231,7 +256,15 @@ impl Work {
             self.journal(&live)?;
         }
         self.commit()?;
-        while let Ok(first) = queue.recv() {
+        loop {
+            let first = match queue.recv_timeout(SERVED_EVERY) {
+                Err(RecvTimeoutError::Timeout) => {
+                    self.serve();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Ok(first) => first,
+            };
             let mut message = match first {
                 Message1::Cut(reply) => {
                     let _ = reply.send(self.committed());
@@ -261,7 +294,12 @@ impl Work {
                 let _ = reply.send(self.committed());
             }
         }
-        Ok(())
+    }
+
+    /// Clients that only publish and commit are served here: errors told, tokens renewed.
+    fn serve(&self) {
+        self.prepared.producer.poll(Duration::ZERO);
+        drop(self.prepared.group.poll(Duration::ZERO));
     }
 
     fn transactional(&self) -> bool {
@@ -269,6 +307,7 @@ impl Work {
     }
 
     fn begin(&self) -> Result<(), Trouble> {
+        self.serve();
         if self.transactional() {
             let begun = self.prepared.producer.begin_transaction();
             begun.map_err(|e| Trouble::of("cannot begin a transaction", &e))?;
@@ -277,7 +316,7 @@ impl Work {
     }
 
     fn commit(&mut self) -> Result<(), Trouble> {
-        let Prepared { producer, group, deliveries, .. } = &self.prepared;
+        let Prepared { producer, group, .. } = &self.prepared;
         let trouble = |what: &'static str| move |e: KafkaError| Trouble::of(what, &e);
         let offsets = list(&self.pending).map_err(trouble("cannot name offsets"))?;
         if self.transactional() {
@@ -286,20 +325,49 @@ impl Work {
                 let group = group
                     .ok_or_else(|| Trouble::Fatal("no consumer group is configured".into()))?;
                 let sent = producer.send_offsets_to_transaction(&offsets, &group, PATIENCE);
-                sent.map_err(trouble("cannot put offsets into the transaction"))?;
+                self.checked("cannot put offsets into the transaction", sent)?;
             }
-            producer.commit_transaction(PATIENCE).map_err(trouble("cannot commit"))?;
+            self.checked("cannot commit", producer.commit_transaction(PATIENCE))?;
         } else {
-            producer.flush(PATIENCE).map_err(trouble("cannot publish"))?;
-        }
-        if let Some(error) = deliveries.failed.lock().ok().and_then(|mut failed| failed.take()) {
-            return Err(Trouble::of("a message was not delivered", &error));
-        }
-        if !self.transactional() && !self.pending.is_empty() {
-            group.commit(&offsets, CommitMode::Sync).map_err(trouble("cannot commit offsets"))?;
+            self.checked("cannot publish", producer.flush(PATIENCE))?;
+            if !self.pending.is_empty() {
+                group
+                    .commit(&offsets, CommitMode::Sync)
+                    .map_err(trouble("cannot commit offsets"))?;
+            }
         }
         self.pending.clear();
         Ok(())
+    }
+
+    /// An outcome, if no message failed either; else the error that was first. Of a transaction the client tells that one only
+    /// with the next call that it refuses.
+    fn checked(&self, what: &str, outcome: Result<(), KafkaError>) -> Result<(), Trouble> {
+        let Prepared { producer, deliveries, .. } = &self.prepared;
+        producer.poll(if outcome.is_ok() { Duration::ZERO } else { HEARING });
+        let lost = deliveries.failed.lock().ok().and_then(|mut failed| failed.take());
+        let (what, error) = match (lost, outcome) {
+            (None, Ok(())) => return Ok(()),
+            (None, Err(error)) => (what.to_owned(), error),
+            (Some((topic, error)), _) => {
+                (format!("a message for topic `{topic}` was not delivered"), error)
+            }
+        };
+        let consequence = matches!(
+            error.rdkafka_error_code(),
+            Some(
+                RDKafkaErrorCode::State
+                    | RDKafkaErrorCode::PurgeQueue
+                    | RDKafkaErrorCode::PurgeInflight
+                    | RDKafkaErrorCode::Inconsistent
+            )
+        );
+        if let Some((code, reason)) = producer.client().fatal_error() {
+            return Err(Trouble::of(&format!("{what}: {reason}"), &KafkaError::Global(code)));
+        }
+        let ask = consequence && self.transactional();
+        let first = if ask { producer.begin_transaction().err() } else { None };
+        Err(Trouble::of(&what, first.as_ref().unwrap_or(&error)))
     }
 
     /// Where outputs stand; right after a commit.

@@ -2,6 +2,7 @@
 
 use super::client::{QuietConsumer, Trouble};
 use super::journal::{self, Offsets, Run, Tp};
+use crate::registry::{NoJson, Registry};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use engine::Input;
 use engine::effects::SourceRef;
@@ -12,6 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Timestamp};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -105,6 +107,9 @@ pub struct Reader {
     pub topics: Vec<String>,
     events: usize,
     clock_ahead_max_ms: i64,
+    registry: Option<Arc<Registry>>,
+    /// Any of these ends a wait for the registry.
+    stops: Vec<Arc<AtomicBool>>,
 }
 
 impl Reader {
@@ -114,13 +119,42 @@ impl Reader {
         events: &[String],
         labels: &[String],
         clock_ahead_max_ms: i64,
+        registry: Option<Arc<Registry>>,
     ) -> Self {
         let topics = events.iter().chain(labels).cloned().collect();
-        Self { decoder, topics, events: events.len(), clock_ahead_max_ms }
+        let (events, stops) = (events.len(), Vec::new());
+        Self { decoder, topics, events, clock_ahead_max_ms, registry, stops }
     }
 
-    /// Adds a message to a batch.
-    pub fn read(&self, message: &BorrowedMessage<'_>, batch: &mut Batch) {
+    /// Gives up a wait for the schema registry once `stop` is set.
+    #[must_use]
+    pub fn until(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.stops.push(stop);
+        self
+    }
+
+    /// Adds a message to a batch. False: it was not added, because its schema was waited for and the wait was given up.
+    #[must_use]
+    pub fn read(&self, message: &BorrowedMessage<'_>, batch: &mut Batch) -> bool {
+        let stop = || self.stops.iter().any(|stop| stop.load(Ordering::Relaxed));
+        let json = match (message.payload(), &self.registry) {
+            (Some(payload), Some(registry)) => match registry.json(payload, &stop) {
+                Ok(json) => Ok(json),
+                Err(NoJson::Reject(reject)) => Err(reject),
+                Err(NoJson::Stopped) => return false,
+            },
+            (payload, _) => Ok(Cow::Borrowed(payload.unwrap_or_default())),
+        };
+        self.take(message, json, batch);
+        true
+    }
+
+    fn take(
+        &self,
+        message: &BorrowedMessage<'_>,
+        json: Result<Cow<'_, [u8]>, Reject>,
+        batch: &mut Batch,
+    ) {
         let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
         journal::push(&mut batch.runs, topic, partition, offset);
         batch.begun.get_or_insert_with(Instant::now);
@@ -135,9 +169,17 @@ impl Reader {
         };
         batch.produced_ms = batch.produced_ms.max(taken_ms.unwrap_or(0));
         let latest_ms = taken_ms.map_or(i64::MAX, |ms| ms.saturating_add(self.clock_ahead_max_ms));
+        let json = match json {
+            Ok(json) => json,
+            Err(reject) => {
+                let tp = Tp { topic: topic.into(), partition };
+                batch.dead.push(dead(reject, tp, offset, message.key(), payload));
+                return;
+            }
+        };
         let reject = if number < self.events {
             let id = || compact_str::format_compact!("{topic}-{partition}-{offset}");
-            match self.decoder.event(payload, id) {
+            match self.decoder.event(&json, id) {
                 Ok(mut event) => {
                     event.ts_ms = event.ts_ms.min(latest_ms);
                     batch.inputs.push(Input::Event(event, SourceRef { partition, offset }));
@@ -153,7 +195,7 @@ impl Reader {
                 Err(reject) => reject,
             }
         } else {
-            match self.decoder.label(payload) {
+            match self.decoder.label(&json) {
                 Ok(mut label) => {
                     label.ts_ms = label.ts_ms.min(latest_ms);
                     batch.inputs.push(Input::Label(label));
@@ -213,6 +255,7 @@ impl Source {
         let (send, out) = bounded(BATCHES_MAX);
         let (add, added) = bounded(4);
         let stop = Arc::new(AtomicBool::new(false));
+        let reader = reader.until(stop.clone());
         let (stopped, mut at) = (stop.clone(), at.clone());
         let body = move || poll(&consumer, &reader, &mut at, &send, &added, &stopped);
         let thread = std::thread::Builder::new().name("source".into()).spawn(body);
@@ -266,7 +309,9 @@ fn poll(
                     Some(next) if message.offset() < *next => {}
                     Some(next) => {
                         *next = message.offset() + 1;
-                        reader.read(&message, &mut batch);
+                        if !reader.read(&message, &mut batch) {
+                            return;
+                        }
                     }
                     None => {}
                 }

@@ -5,12 +5,19 @@ use super::config::KafkaSection;
 use super::journal::{Entry, Offsets, Tp};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
+use rdkafka::metadata::Metadata;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// What is asked of brokers that may refuse to talk at all is asked for so long at first, then for twice as long.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// How long a client that did not get through is listened to.
+const HEARING: Duration = Duration::from_millis(50);
+/// What the client says by itself is heard so many times at once.
+const SERVED_MAX: usize = 64;
 
 /// Asks the brokers.
 pub struct Topics {
@@ -34,10 +41,7 @@ impl Topics {
     /// When it is not there or may not be seen.
     pub fn partitions(&self, topic: &str) -> Result<i32, Trouble> {
         let what = format!("topic `{topic}`");
-        let metadata = self
-            .consumer
-            .fetch_metadata(Some(topic), PATIENCE)
-            .map_err(|e| Trouble::of(&what, &e))?;
+        let metadata = self.metadata(topic)?;
         let found = metadata.topics().iter().find(|t| t.name() == topic);
         match found.and_then(|t| t.error()) {
             Some(error) => {
@@ -45,6 +49,45 @@ impl Topics {
                 Err(Trouble::of(&what, &error))
             }
             None => Ok(found.map_or(0, |t| t.partitions().len() as i32)),
+        }
+    }
+
+    /// Asks for a topic. A client that is refused says so by itself and goes on trying, so that the call would only take too long.
+    fn metadata(&self, topic: &str) -> Result<Metadata, Trouble> {
+        let heard = self.consumer.context().heard();
+        let (until, mut wait) = (Instant::now() + PATIENCE, FIRST_WAIT);
+        loop {
+            self.serve(Duration::ZERO);
+            let error = match self.consumer.fetch_metadata(Some(topic), wait) {
+                Ok(metadata) => {
+                    heard.forget();
+                    return Ok(metadata);
+                }
+                Err(error) => error,
+            };
+            self.serve(HEARING);
+            let bootstrap = &self.section.bootstrap;
+            if let Some(refusal) = heard.refusal() {
+                return Err(Trouble::Fatal(format!("{bootstrap}: {refusal}")));
+            }
+            if Instant::now() >= until {
+                let text =
+                    format!("the brokers at {bootstrap} do not answer ({error}){}", heard.said());
+                return Err(Trouble::StartOver(format!(
+                    "{text}\n  hint: is [kafka] bootstrap right, are the brokers up, and does [kafka.security] fit that port?"
+                )));
+            }
+            wait = (wait * 2).min(until.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// Lets the client say what it has to say, and renew its token: it does so from `poll` only, and a poll that ends in no message
+    /// may have heard only a part.
+    fn serve(&self, patience: Duration) {
+        for _ in 0..SERVED_MAX {
+            if self.consumer.poll(patience).is_none() {
+                return;
+            }
         }
     }
 
@@ -102,6 +145,7 @@ impl Topics {
     /// # Errors
     /// When the brokers do not answer.
     pub fn bounds(&self, tp: &Tp) -> Result<(i64, i64), Trouble> {
+        self.serve(Duration::ZERO);
         let found = self.consumer.fetch_watermarks(&tp.topic, tp.partition, PATIENCE);
         found.map_err(|e| Trouble::of(&format!("offsets of {tp}"), &e))
     }
@@ -115,6 +159,7 @@ impl Topics {
         for tp in of {
             list.add_partition(&tp.topic, tp.partition);
         }
+        self.serve(Duration::ZERO);
         let found = self.consumer.committed_offsets(list, PATIENCE);
         let found = found.map_err(|e| Trouble::of("cannot read the group's offsets", &e))?;
         let offset = |offset| if let Offset::Offset(at) = offset { Some(at) } else { None };

@@ -23,6 +23,7 @@ use crate::kafka::client::Trouble;
 use crate::kafka::config::{KafkaSection, Times};
 use crate::kafka::source::Reader;
 use crate::kafka::topics::Topics;
+use crate::registry::Registry;
 use crate::store::redis::{RedisSection, RedisShards, Shards, Store, random_pause};
 use crate::telemetry::Telemetry;
 use engine::Engine;
@@ -44,6 +45,7 @@ pub struct Settings {
     /// `[redis]`.
     pub redis: RedisSection,
     times: Times,
+    registry: Option<Arc<Registry>>,
     checkpoint_every: Duration,
     begin: Begin,
     /// What `begin` asks for was done.
@@ -83,9 +85,10 @@ impl Settings {
         if strict_ties || loaded.config.input.strict_ties {
             problems.push("strict ties need a stream in the order of time, and partitions are none\n  hint: leave out --strict-ties and input.strict_ties; they are for files".into());
         }
+        let registry = Registry::new(&kafka.registry).map_err(|e| problems.push(e));
         let every = features::duration::parse_ms(&loaded.config.state.checkpoint_every);
         let every = every.map_err(|e| problems.push(format!("[state] checkpoint_every: {e}")));
-        let (Ok(times), Ok(every_ms)) = (times, every) else {
+        let (Ok(times), Ok(every_ms), Ok(registry)) = (times, every, registry) else {
             return Err(Failure::failed(format!(
                 "{}:\n  {}",
                 loaded.file.display(),
@@ -101,7 +104,11 @@ impl Settings {
         }
         let checkpoint_every = Duration::from_millis(every_ms.max(1) as u64);
         let begun = AtomicBool::new(false);
-        Ok(Self { loaded, model, kafka, redis, times, checkpoint_every, begin, begun })
+        for warning in kafka.security.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let registry = registry.map(Arc::new);
+        Ok(Self { loaded, model, kafka, redis, times, registry, checkpoint_every, begin, begun })
     }
 
     /// What is still to be done of what a person asked for.
@@ -116,7 +123,8 @@ impl Settings {
 
     fn reader(&self, engine: &Engine) -> Reader {
         let KafkaSection { events, labels, .. } = &self.kafka;
-        Reader::new(Arc::new(engine.decoder()), events, labels, self.times.clock_ahead_max_ms)
+        let ahead_ms = self.times.clock_ahead_max_ms;
+        Reader::new(Arc::new(engine.decoder()), events, labels, ahead_ms, self.registry.clone())
     }
 }
 
@@ -128,6 +136,11 @@ impl Stop {
     /// Ends it.
     pub fn ask(&self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Set once it is to end.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        self.0.clone()
     }
 
     /// Whether it is to end.
@@ -217,6 +230,9 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<(), Failure> {
     }
     if let Err(e) = RedisShards::open(&settings.redis) {
         problems.push(e.to_string());
+    }
+    if let Some(Err(e)) = settings.registry.as_ref().map(|registry| registry.check()) {
+        problems.push(e);
     }
     if !problems.is_empty() {
         return Err(Failure::failed(problems.join("\n  ")));

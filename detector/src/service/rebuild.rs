@@ -79,7 +79,7 @@ fn take(
     let consumer: QuietConsumer = client::make(&client::reader(&settings.kafka))?;
     let assigned = source::list(&open).and_then(|list| consumer.assign(&list));
     assigned.map_err(|e| Trouble::of("cannot read again", &e))?;
-    let reader = settings.reader(engine);
+    let reader = settings.reader(engine).until(stop.flag());
     let mut waiting: BTreeMap<Tp, VecDeque<Batch>> = BTreeMap::new();
     let mut paused: Offsets = Offsets::new();
     let (mut effects, mut done, mut heard) = (Effects::default(), 0u64, Instant::now());
@@ -123,7 +123,9 @@ fn take(
                 let Some(end) = until.get(&tp).copied() else { continue };
                 if message.offset() < end {
                     let mut batch = Batch::default();
-                    reader.read(&message, &mut batch);
+                    if !reader.read(&message, &mut batch) {
+                        continue;
+                    }
                     let queue = waiting.entry(tp.clone()).or_default();
                     queue.push_back(batch);
                     if queue.len() > WAITING_MAX && !paused.contains_key(&tp) {

@@ -197,7 +197,7 @@ fn replay(
     let wanted = engine.wanted();
     engine.want(Wanted { state_only: true, ..Wanted::default() });
     let consumer: QuietConsumer = client::make(&client::reader(&settings.kafka))?;
-    let reader = settings.reader(engine);
+    let reader = settings.reader(engine).until(stop.flag());
     let open: Offsets = from
         .iter()
         .filter(|(tp, _)| runs.iter().any(|r| r.tp() == **tp))
@@ -242,7 +242,9 @@ fn replay(
                 Some(Ok(message)) => {
                     heard = Instant::now();
                     let mut batch = Batch::default();
-                    reader.read(&message, &mut batch);
+                    if !reader.read(&message, &mut batch) {
+                        return Err(Trouble::Fatal("stopped while replaying".into()));
+                    }
                     let tp = Tp { topic: message.topic().into(), partition: message.partition() };
                     waiting.entry(tp).or_default().push_back((message.offset(), batch));
                 }

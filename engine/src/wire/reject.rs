@@ -30,11 +30,15 @@ pub enum RejectCode {
     TooManyEntities,
     /// All ids of a kind are taken.
     Full,
+    /// The message names a schema that the registry does not have.
+    UnknownSchema,
+    /// The message is not what its schema says, or the schema cannot be used.
+    Undecodable,
 }
 
 impl RejectCode {
     /// All of them, in their order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::NotJson,
         Self::NotUtf8,
         Self::NotAnObject,
@@ -47,6 +51,8 @@ impl RejectCode {
         Self::TextTooLong,
         Self::TooManyEntities,
         Self::Full,
+        Self::UnknownSchema,
+        Self::Undecodable,
     ];
 
     /// The code as it is written.
@@ -64,12 +70,14 @@ impl RejectCode {
             Self::TextTooLong => "text_too_long",
             Self::TooManyEntities => "too_many_entities",
             Self::Full => "full",
+            Self::UnknownSchema => "unknown_schema",
+            Self::Undecodable => "undecodable",
         }
     }
 }
 
 // A code that is added has to be listed.
-const _: () = assert!(RejectCode::Full as usize + 1 == RejectCode::ALL.len());
+const _: () = assert!(RejectCode::Undecodable as usize + 1 == RejectCode::ALL.len());
 
 /// A message that could not be read. `detail` never contains values of the message.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How a service is configured, under names of its own.
 pub struct Setup<'a> {
@@ -29,6 +29,11 @@ impl Setup<'_> {
 
     /// Starts an instance with more options.
     pub fn start_with(&self, options: &[&str]) -> Instance {
+        self.start_as(options, &[])
+    }
+
+    /// Starts an instance with more options and other settings.
+    pub fn start_as(&self, options: &[&str], settings: &[(&str, &str)]) -> Instance {
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|l| l.local_addr())
             .expect("there is a free port")
@@ -62,6 +67,7 @@ impl Setup<'_> {
             .env("DETECTOR__REDIS__LEASE_TTL_MS", "2000")
             .env("DETECTOR__STATE__CHECKPOINT_EVERY", "500ms")
             .env("DETECTOR__HTTP__LISTEN", format!("127.0.0.1:{port}"))
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -6,4 +6,8 @@ mod support;
 
 mod conservation;
 mod instance;
+mod refusals;
+mod schemas;
+mod secure;
 mod stack;
+mod watch;

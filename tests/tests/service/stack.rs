@@ -29,10 +29,15 @@ pub struct Stack {
 
 impl Stack {
     pub fn up() -> Self {
+        Self::up_with(&[])
+    }
+
+    /// With more options of `scripts/stack up`.
+    pub fn up_with(options: &[&str]) -> Self {
         let scratch = Scratch::new();
         let mut stack =
             Self { folder: scratch.path("stack"), env: BTreeMap::new(), _scratch: scratch };
-        stack.run(&["up"]);
+        stack.run(&[&["up"], options].concat());
         let env = std::fs::read_to_string(stack.folder.join("env")).expect("`up` writes it");
         stack.env = env
             .lines()
@@ -54,6 +59,11 @@ impl Stack {
         assert!(out.status.success(), "scripts/stack {words:?}\n{said}");
     }
 
+    /// What `up` wrote about the stack.
+    pub fn env(&self, name: &str) -> &str {
+        &self.env[name]
+    }
+
     pub fn bootstrap(&self) -> &str {
         &self.env["KAFKA_BOOTSTRAP"]
     }
@@ -68,6 +78,33 @@ impl Stack {
             .output()
             .expect("scripts/topics can be run");
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+
+    /// Removes a topic and all that is in it.
+    pub fn delete(&self, name: &str) {
+        let out = Command::new(format!("{ROOT}/scripts/topics"))
+            .args(["--bootstrap", self.bootstrap(), "delete", name])
+            .output()
+            .expect("scripts/topics can be run");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+
+    /// Takes the messages of a topic from a broker that does not run.
+    pub fn lose(&self, topic: &str) {
+        let data = self.folder.join("kafka/data");
+        let mut lost = 0;
+        for entry in std::fs::read_dir(data).expect("the broker's data is there").flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.rsplit_once('-').is_some_and(|(named, _)| named == topic) {
+                for file in std::fs::read_dir(entry.path()).expect("a partition").flatten() {
+                    if file.file_name() != "partition.metadata" {
+                        std::fs::remove_file(file.path()).expect("it can be removed");
+                        lost += 1;
+                    }
+                }
+            }
+        }
+        assert!(lost > 0, "nothing was lost");
     }
 
     /// Empties Redis.
@@ -93,9 +130,15 @@ impl Stack {
 
     /// Produces lines, keyed by their account where they have one.
     pub fn produce(&self, topic: &str, lines: &[String]) {
+        self.produce_with(topic, lines, "none");
+    }
+
+    /// As `produce`, compressed.
+    pub fn produce_with(&self, topic: &str, lines: &[String], codec: &str) {
         let producer: BaseProducer = ClientConfig::new()
             .set("bootstrap.servers", self.bootstrap())
             .set("enable.idempotence", "true")
+            .set("compression.type", codec)
             .create()
             .expect("a producer can be made");
         for line in lines {

@@ -1,7 +1,9 @@
 //! `[redis]` of the configuration.
 
+use crate::kafka::security::readable;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use super::store::Limits;
@@ -23,7 +25,7 @@ pub enum RedisMode {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedisSection {
-    /// The server, with `mode = "single"`: `redis://[user[:password]@]host[:port][/db]` or
+    /// The server, with `mode = "single"`: `redis://[user[:password]@]host[:port][/db]`, `rediss://` for TLS, or
     /// `unix:///path/to/socket`. The password is better given as `${REDIS_PASSWORD}`.
     pub url: String,
     /// Sentinels, or nodes of the cluster, as URLs; one is enough, more survive its loss.
@@ -36,6 +38,12 @@ pub struct RedisSection {
     pub username: Option<String>,
     /// Password, if it is not in the URL; with Sentinels, that of the master.
     pub password: Option<String>,
+    /// Certificates (PEM) of the authorities that may vouch for the servers, with `rediss://`; absent: those of the system.
+    pub ca_file: Option<String>,
+    /// The service's own certificate (PEM), where servers ask for one.
+    pub certificate_file: Option<String>,
+    /// The key (PEM) of `certificate_file`.
+    pub key_file: Option<String>,
     /// Before every key, so that several detectors can share a Redis. One group, one prefix.
     pub prefix: String,
     /// Into how many shards the state is divided, 1 to 256: 1 unless it is a cluster. It belongs to the state and cannot be
@@ -65,6 +73,9 @@ impl Default for RedisSection {
             master_name: String::new(),
             username: None,
             password: None,
+            ca_file: None,
+            certificate_file: None,
+            key_file: None,
             prefix: "det:".to_owned(),
             shards: 1,
             chunk_records: 64,
@@ -87,6 +98,9 @@ impl fmt::Debug for RedisSection {
             .field("master_name", &self.master_name)
             .field("username", &self.username)
             .field("password", &self.password.as_ref().map(|_| "***"))
+            .field("ca_file", &self.ca_file)
+            .field("certificate_file", &self.certificate_file)
+            .field("key_file", &self.key_file)
             .field("prefix", &self.prefix)
             .field("shards", &self.shards)
             .field("chunk_records", &self.chunk_records)
@@ -158,6 +172,8 @@ impl RedisSection {
                     .to_owned(),
             );
         }
+        problems.extend(self.bad_tls());
+        let mut no = |key: &str, what: String| problems.push(format!("redis.{key}: {what}"));
         let strange = |c: char| c.is_whitespace() || c.is_control() || "{}*?[]^\\".contains(c);
         if self.prefix.is_empty() || self.prefix.contains(strange) {
             no(
@@ -195,6 +211,60 @@ impl RedisSection {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
+    /// The files that it names.
+    pub fn files(&mut self) -> [&mut Option<String>; 3] {
+        [&mut self.ca_file, &mut self.certificate_file, &mut self.key_file]
+    }
+
+    /// Whether servers are spoken to by TLS: all of them, or none.
+    #[must_use]
+    pub fn tls(&self) -> bool {
+        let url = match self.mode {
+            RedisMode::Single => Some(&self.url),
+            RedisMode::Sentinel | RedisMode::Cluster => self.urls.first(),
+        };
+        url.is_some_and(|url| url.starts_with("rediss://"))
+    }
+
+    fn bad_tls(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut no = |key: &str, what: &str| problems.push(format!("redis.{key}: {what}"));
+        let same = |url: &String| url.starts_with("rediss://") == self.tls();
+        if self.mode != RedisMode::Single && !self.urls.iter().all(same) {
+            no(
+                "urls",
+                "some have TLS (`rediss://`) and some have not\n  hint: give all of them the same scheme; it holds for the nodes that they tell of, too",
+            );
+        }
+        let files = [
+            ("ca_file", &self.ca_file),
+            ("certificate_file", &self.certificate_file),
+            ("key_file", &self.key_file),
+        ];
+        if !self.tls() && files.iter().any(|(_, path)| path.is_some()) {
+            no(
+                "ca_file",
+                "certificates are for TLS, and the URL has none\n  hint: write `rediss://` in place of `redis://`",
+            );
+        }
+        if self.certificate_file.is_some() != self.key_file.is_some() {
+            no("key_file", "belongs to `certificate_file`\n  hint: give both, or neither");
+        }
+        for (key, path) in files {
+            if let Some(path) = path
+                && let Err(e) = readable(Path::new(path))
+            {
+                no(
+                    key,
+                    &format!(
+                        "cannot read {path}: {e}\n  hint: does it exist, and may this user read it?"
+                    ),
+                );
+            }
+        }
+        problems
+    }
+
     /// The caps of one call.
     #[must_use]
     pub fn limits(&self) -> Limits {
@@ -216,13 +286,6 @@ impl RedisSection {
 
 /// What is wrong with a URL, without its secrets.
 fn bad_url(url: &str) -> Option<String> {
-    if url.starts_with("rediss://") && redis::IntoConnectionInfo::into_connection_info(url).is_err()
-    {
-        return Some(format!(
-            "{} cannot be used: this build has no TLS\n  hint: use `redis://` to a TLS tunnel on this machine (stunnel, a sidecar)",
-            without_secrets(url)
-        ));
-    }
     match redis::parse_redis_url(url) {
         Some(_) => redis::IntoConnectionInfo::into_connection_info(url).err().map(|_| {
             format!(
@@ -275,6 +338,26 @@ mod tests {
         let problems = section.validate().expect_err("everything is wrong");
         assert_eq!(problems.len(), 11, "{problems:#?}");
         assert!(!problems.join("\n").contains("geheim"));
+    }
+
+    #[test]
+    fn tls_is_for_all_or_none_and_its_files_are_there() {
+        let section = RedisSection {
+            mode: RedisMode::Cluster,
+            urls: vec!["rediss://a".to_owned(), "redis://b".to_owned()],
+            ca_file: Some("/nowhere/ca.pem".to_owned()),
+            certificate_file: Some("/nowhere/c.pem".to_owned()),
+            ..RedisSection::default()
+        };
+        // The scheme, two files, and the pair.
+        let problems = section.validate().expect_err("four things are wrong");
+        assert_eq!(problems.len(), 4, "{problems:#?}");
+        let plain =
+            RedisSection { ca_file: Some("/etc/hostname".to_owned()), ..RedisSection::default() };
+        let problems = plain.validate().expect_err("no TLS");
+        assert!(problems[0].contains("rediss://"), "{problems:#?}");
+        let good = RedisSection { url: "rediss://h".to_owned(), ..plain };
+        assert_eq!(good.validate(), Ok(()));
     }
 
     #[test]

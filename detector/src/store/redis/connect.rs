@@ -2,8 +2,8 @@
 
 use super::call::CallError;
 use super::config::{RedisMode, RedisSection, without_secrets};
-use redis::sentinel::{Sentinel, SentinelNodeConnectionInfo};
-use redis::{Client, Connection, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError};
+use redis::{Client, ClientTlsConfig, TlsCertificates};
+use redis::{Connection, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError};
 use redis::{RedisConnectionInfo, RedisResult, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -83,25 +83,48 @@ impl Servers {
         Ok(())
     }
 
-    fn master(&self) -> Result<String, CallError> {
-        let place = "the Sentinels";
-        let failed = |e: &RedisError| CallError::NotNow {
-            place: place.to_owned(),
+    /// The master that the Sentinels name, if it says itself that it is one: a Sentinel may not have heard of a failover yet.
+    fn master(&mut self) -> Result<String, CallError> {
+        let name = self.section.master_name.clone();
+        let not_now = |why: String| CallError::NotNow {
+            place: "the Sentinels".to_owned(),
             why: format!(
-                "{}\nhint: `redis-cli -p 26379 sentinel get-master-addr-by-name {}` asks them",
-                shown(e),
-                self.section.master_name
+                "{why}\nhint: `redis-cli -p 26379 sentinel get-master-addr-by-name {name}` asks them"
             ),
         };
-        let mut sentinel = Sentinel::build(self.section.urls.clone()).map_err(|e| failed(&e))?;
-        let node = SentinelNodeConnectionInfo::default()
-            .set_redis_connection_info(self.credentials(RedisConnectionInfo::default()));
-        let master = sentinel.master_for(&self.section.master_name, Some(&node));
-        let master = master.map_err(|e| match of_open(place, &e) {
-            never @ CallError::Never { .. } => never,
-            _ => failed(&e),
-        })?;
-        Ok(master.get_connection_info().addr().to_string())
+        let mut said = Vec::new();
+        for url in self.section.urls.clone() {
+            let place = without_secrets(&url);
+            let ask = |mut connection: Connection| {
+                let mut cmd = redis::cmd("SENTINEL");
+                cmd.arg("GET-MASTER-ADDR-BY-NAME").arg(&name);
+                cmd.query::<Option<(String, u16)>>(&mut connection)
+            };
+            let url = url.as_str();
+            match url.into_connection_info().and_then(|info| self.connect(info)).and_then(ask) {
+                Ok(Some((host, port))) => {
+                    let master = address(&host, port);
+                    let mut info = redis::cmd("INFO");
+                    let info = info.arg("replication");
+                    let link = self.link(&master)?;
+                    let role: RedisResult<String> = info.query(&mut link.connection);
+                    match role {
+                        Ok(text) if text.contains("role:master") => return Ok(master),
+                        Ok(_) => {
+                            said.push(format!("{place} names {master}, and that is a replica"))
+                        }
+                        Err(e) => return Err(of_call(&master, &e)),
+                    }
+                    self.links.remove(&master);
+                }
+                Ok(None) => said.push(format!("{place} knows no master `{name}`")),
+                Err(e) => match of_open(&place, &e) {
+                    never @ CallError::Never { .. } => return Err(never),
+                    _ => said.push(format!("{place}: {}", shown(&e))),
+                },
+            }
+        }
+        Err(not_now(said.join("; ")))
     }
 
     fn nodes(&mut self) -> Result<Vec<(u16, u16, String)>, CallError> {
@@ -109,7 +132,7 @@ impl Servers {
         asked.extend(self.section.urls.iter().map(|url| without_secrets(url)));
         let mut last = None;
         for url in asked {
-            let place = url.strip_prefix("redis://").unwrap_or(&url).to_owned();
+            let place = url.split_once("://").map_or(url.as_str(), |(_, place)| place).to_owned();
             let answer = match self.link(&place) {
                 Ok(link) => redis::cmd("CLUSTER").arg("SLOTS").query(&mut link.connection),
                 Err(why) => {
@@ -139,28 +162,48 @@ impl Servers {
     }
 
     fn open(&self, place: &str) -> Result<Connection, CallError> {
+        self.info(place).and_then(|info| self.connect(info)).map_err(|e| of_open(place, &e))
+    }
+
+    fn connect(&self, info: ConnectionInfo) -> RedisResult<Connection> {
         let timeout = self.section.timeout();
-        self.info(place)
-            .and_then(Client::open)
-            .and_then(|client| client.get_connection_with_timeout(timeout))
-            .and_then(|connection| {
-                // WAITAOF has its own limit, which must be shorter than this one.
-                connection.set_read_timeout(Some(timeout + Duration::from_millis(500)))?;
-                connection.set_write_timeout(Some(timeout))?;
-                Ok(connection)
-            })
-            .map_err(|e| of_open(place, &e))
+        let client = match self.certificates()? {
+            Some(certificates) => Client::build_with_tls(info, certificates)?,
+            None => Client::open(info)?,
+        };
+        let connection = client.get_connection_with_timeout(timeout)?;
+        // WAITAOF has its own limit, which must be shorter than this one.
+        connection.set_read_timeout(Some(timeout + Duration::from_millis(500)))?;
+        connection.set_write_timeout(Some(timeout))?;
+        Ok(connection)
+    }
+
+    /// What is configured of certificates; read for every connection, so that renewed ones are taken up.
+    fn certificates(&self) -> RedisResult<Option<TlsCertificates>> {
+        let s = &self.section;
+        if !s.tls() || (s.ca_file.is_none() && s.certificate_file.is_none()) {
+            return Ok(None);
+        }
+        let read = |path: &Option<String>| path.as_ref().map(std::fs::read).transpose();
+        let client_tls = match (read(&s.certificate_file)?, read(&s.key_file)?) {
+            (Some(client_cert), Some(client_key)) => {
+                Some(ClientTlsConfig { client_cert, client_key })
+            }
+            _ => None,
+        };
+        Ok(Some(TlsCertificates { client_tls, root_cert: read(&s.ca_file)? }))
     }
 
     fn info(&self, place: &str) -> RedisResult<ConnectionInfo> {
+        let scheme = if self.section.tls() { "rediss" } else { "redis" };
         let given = match self.section.mode {
             RedisMode::Single => self.section.url.as_str().into_connection_info()?,
-            RedisMode::Sentinel => format!("redis://{place}").into_connection_info()?,
+            RedisMode::Sentinel => format!("{scheme}://{place}").into_connection_info()?,
             // User and password of the first URL hold for all nodes: the cluster names them without.
             RedisMode::Cluster => {
                 let first = self.section.urls.first().map(String::as_str).unwrap_or_default();
                 let first = first.into_connection_info()?;
-                let node = format!("redis://{place}").into_connection_info()?;
+                let node = format!("{scheme}://{place}").into_connection_info()?;
                 node.set_redis_settings(first.redis_settings().clone())
             }
         };
@@ -196,15 +239,18 @@ fn ranges(value: &Value, host: &str) -> Vec<(u16, u16, String)> {
             let named: Option<String> = redis::from_redis_value_ref(master.first()?).ok()?;
             let named = named.filter(|n| !n.is_empty()).unwrap_or_else(|| host.to_owned());
             let port: u16 = redis::from_redis_value_ref(master.get(1)?).ok()?;
-            // An address of version 6 needs its brackets.
-            let named = if named.contains(':') && !named.starts_with('[') {
-                format!("[{named}]")
-            } else {
-                named
-            };
-            Some((from, to, format!("{named}:{port}")))
+            Some((from, to, address(&named, port)))
         })
         .collect()
+}
+
+/// Host and port; an address of version 6 needs its brackets.
+fn address(host: &str, port: u16) -> String {
+    if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }
 
 /// The hash slot of a key, as the Redis Cluster specification has it: CRC-16 (XMODEM) of the text between the
@@ -234,11 +280,21 @@ fn of_open(place: &str, e: &RedisError) -> CallError {
     match of_call(place, e) {
         CallError::Unknown { place, why } => CallError::NotNow {
             place,
-            why: format!(
-                "cannot connect: {why}\nhint: is Redis running there, and reachable from here?"
-            ),
+            why: format!("cannot connect: {why}\nhint: {}", connect_hint(&why)),
         },
         known => known,
+    }
+}
+
+/// What may be in the way of a connection.
+fn connect_hint(why: &str) -> &'static str {
+    let why = why.to_lowercase();
+    if why.contains("certificate") || why.contains("unknownissuer") || why.contains("unknown ca") {
+        "is `redis.ca_file` that of the servers, do their certificates name the host as it stands in the URL, and do they ask for a client certificate (`redis.certificate_file`, `redis.key_file`)?"
+    } else if why.contains("tls") || why.contains("corrupt message") || why.contains("alert") {
+        "is that port one with TLS, and does the server ask for a client certificate (`redis.certificate_file`, `redis.key_file`)?"
+    } else {
+        "is Redis running there, reachable from here, and is it `redis://` or, with TLS, `rediss://`?"
     }
 }
 

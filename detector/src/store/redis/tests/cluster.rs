@@ -15,7 +15,7 @@ fn port(server: &Server) -> u16 {
 }
 
 /// Tries until it is so: nodes talk to each other in their own time.
-fn until(what: &str, mut so: impl FnMut() -> bool) {
+pub fn until(what: &str, mut so: impl FnMut() -> bool) {
     for _ in 0..1000 {
         if so() {
             return;

@@ -9,4 +9,5 @@ mod process;
 mod real;
 mod same;
 mod server;
+mod tls;
 mod world;

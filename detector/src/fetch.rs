@@ -1,0 +1,95 @@
+//! Short HTTP calls that the service itself makes: for tokens and for schemas.
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::sync::Arc;
+use std::time::Duration;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+/// Longest answer that is read.
+const ANSWER_BYTES_MAX: u64 = 4 << 20;
+
+/// Makes calls, over kept connections.
+pub struct Caller {
+    agent: ureq::Agent,
+}
+
+/// An answer: status and body.
+pub type Answer = (u16, Vec<u8>);
+
+impl Caller {
+    /// Trusts the authorities in `ca_file`, else those of the system; a call takes at most `patience`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn new(ca_file: Option<&str>, patience: Duration) -> Result<Self, String> {
+        let roots = match ca_file {
+            Some(path) => CertificateDer::pem_file_iter(path)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .map_err(|e| format!("cannot read the certificates in {path}: {e}"))?,
+            None => rustls_native_certs::load_native_certs().certs,
+        };
+        let roots: Vec<_> = roots.iter().map(|c| Certificate::from_der(c).to_owned()).collect();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::new_with_certs(&roots))
+            .unversioned_rustls_crypto_provider(provider)
+            .build();
+        let agent = ureq::Agent::config_builder()
+            .tls_config(tls)
+            .timeout_global(Some(patience))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent(concat!("detector/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .new_agent();
+        Ok(Self { agent })
+    }
+
+    /// GET.
+    ///
+    /// # Errors
+    /// When there is no answer; an answer that says no is one.
+    pub fn get(&self, url: &str, authorization: Option<&str>) -> Result<Answer, String> {
+        let mut request = self.agent.get(url);
+        if let Some(value) = authorization {
+            request = request.header("Authorization", value);
+        }
+        read(request.call())
+    }
+
+    /// POST of a form.
+    ///
+    /// # Errors
+    /// As [`Caller::get`].
+    pub fn post(
+        &self,
+        url: &str,
+        authorization: &str,
+        form: &[(&str, &str)],
+    ) -> Result<Answer, String> {
+        let request = self.agent.post(url).header("Authorization", authorization);
+        read(request.header("Accept", "application/json").send_form(form.iter().copied()))
+    }
+}
+
+fn read(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, String> {
+    let mut answer = answer.map_err(|e| e.to_string())?;
+    let status = answer.status().as_u16();
+    let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+    Ok((status, body.map_err(|e| e.to_string())?))
+}
+
+/// The header of user and password.
+pub fn basic(user: &str, password: &str) -> String {
+    use base64::Engine;
+    format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(format!("{user}:{password}")))
+}
+
+/// A text as a part of an address.
+pub fn percent_encoded(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    text.bytes()
+        .map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}

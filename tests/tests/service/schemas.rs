@@ -1,0 +1,207 @@
+//! Events in Avro, with a stand-in for a schema registry: the same scores as from JSON, and what becomes of the rest.
+
+use crate::instance::Setup;
+use crate::stack::Stack;
+use crate::support::{Scratch, json_lines, stream};
+use crate::watch::{counted, said};
+use apache_avro::Schema;
+use apache_avro::types::Value as Avro;
+use apache_avro::writer::datum::GenericDatumWriter;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Answers for schemas 1 and, once it is let, 2: they say the same.
+struct Registry {
+    url: String,
+    second: Arc<AtomicBool>,
+}
+
+impl Registry {
+    fn start(schema: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let second = Arc::new(AtomicBool::new(false));
+        let (let_in, answer) = (second.clone(), json!({ "schema": schema }).to_string());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let mut reader = BufReader::new(stream);
+                let mut head = String::new();
+                while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
+                let (status, body) = match head.split_whitespace().nth(1) {
+                    Some("/schemas/types") => ("200 OK", "[\"AVRO\"]"),
+                    Some("/schemas/ids/1") => ("200 OK", answer.as_str()),
+                    Some("/schemas/ids/2") if let_in.load(Ordering::Relaxed) => {
+                        ("200 OK", answer.as_str())
+                    }
+                    Some("/schemas/ids/2") => ("503 Later", "{}"),
+                    _ => ("404 No", "{\"error_code\":40403}"),
+                };
+                let length = body.len();
+                let _ = write!(
+                    reader.get_mut(),
+                    "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+                );
+            }
+        });
+        Self { url, second }
+    }
+}
+
+fn schema() -> Value {
+    json!({"type": "record", "name": "Event", "fields": [
+        {"name": "event_id", "type": "string"},
+        {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "type", "type": "string"},
+        {"name": "account", "type": "string"},
+        {"name": "target", "type": ["null", "string"]},
+        {"name": "entities", "type": {"type": "map", "values": ["string", {"type": "array", "items": "string"}]}},
+        {"name": "attributes", "type": {"type": "map", "values": ["boolean", "double", "string"]}}]})
+}
+
+fn text(value: &Value) -> Avro {
+    Avro::String(value.as_str().expect("a text").to_owned())
+}
+
+fn one_of(at: u32, value: Avro) -> Avro {
+    Avro::Union(at, Box::new(value))
+}
+
+fn avro(event: &Value) -> Avro {
+    let members = |name: &str| event[name].as_object().cloned().unwrap_or_default().into_iter();
+    let entities = members("entities").map(|(kind, key)| match &key {
+        Value::Array(all) => (kind, one_of(1, Avro::Array(all.iter().map(text).collect()))),
+        key => (kind, one_of(0, text(key))),
+    });
+    let attributes = members("attributes").map(|(name, value)| match &value {
+        Value::Bool(v) => (name, one_of(0, Avro::Boolean(*v))),
+        Value::Number(v) => (name, one_of(1, Avro::Double(v.as_f64().expect("a number")))),
+        value => (name, one_of(2, text(value))),
+    });
+    let target = match &event["target"] {
+        Value::Null => one_of(0, Avro::Null),
+        target => one_of(1, text(target)),
+    };
+    Avro::Record(vec![
+        ("event_id".into(), text(&event["event_id"])),
+        ("ts".into(), Avro::TimestampMillis(event["ts"].as_i64().expect("a time"))),
+        ("type".into(), text(&event["type"])),
+        ("account".into(), text(&event["account"])),
+        ("target".into(), target),
+        ("entities".into(), Avro::Map(entities.collect())),
+        ("attributes".into(), Avro::Map(attributes.collect())),
+    ])
+}
+
+fn produce(stack: &Stack, topic: &str, messages: &[Vec<u8>]) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", stack.bootstrap())
+        .set("enable.idempotence", "true")
+        .create()
+        .expect("a producer can be made");
+    for message in messages {
+        producer.send(BaseRecord::<(), _>::to(topic).payload(message)).expect("there is room");
+    }
+    producer.flush(Duration::from_secs(60)).expect("all is delivered");
+}
+
+#[test]
+fn avro_is_scored_as_json_is_and_a_registry_that_is_down_is_waited_for() {
+    let stack = Stack::up();
+    let s = Scratch::new();
+    stream().put(&s);
+    // With the members of objects in the order that maps get.
+    let events: Vec<Value> = json_lines(&stream().events).into_iter().take(3000).collect();
+    let sorted: String = events.iter().map(|event| format!("{event}\n")).collect();
+    s.write("sorted", sorted.as_bytes());
+    s.run("run --config conf --input sorted --output actions --scores-out expected").good();
+
+    let parsed = Schema::parse(&schema()).expect("a schema");
+    let writer = GenericDatumWriter::builder(&parsed).build().expect("a writer");
+    let message = |number: u8, event: &Value| {
+        let body = writer.write_value_to_vec(avro(event)).expect("it fits the schema");
+        [&[0, 0, 0, 0, number][..], &body].concat()
+    };
+    // A third in plain JSON, a third by the first schema, a third by the second.
+    let plain: Vec<Vec<u8>> = events[..1000].iter().map(|e| e.to_string().into_bytes()).collect();
+    let first: Vec<Vec<u8>> = events[1000..2000].iter().map(|e| message(1, e)).collect();
+    let second: Vec<Vec<u8>> = events[2000..].iter().map(|e| message(2, e)).collect();
+    let strange = [message(9, &events[0]), first[0][..20].to_vec()];
+
+    stack.topics("", 1);
+    for part in [&plain[..], &first, &strange, &second] {
+        produce(&stack, "events", part);
+    }
+    let registry = Registry::start(&schema().to_string());
+    let urls = format!("[\"{}\"]", registry.url);
+    let env = [("DETECTOR__KAFKA__REGISTRY__URLS", urls.as_str())];
+    let setup = Setup { stack: &stack, scratch: &s, prefix: "", delivery: "exactly_once" };
+    let mut service = setup.start_as(&[], &env);
+    said(&s, "", &["the schema registry is waited for"]);
+    counted(&service, "detector_events_total", |events| events >= 2000.0);
+    registry.second.store(true, Ordering::Relaxed);
+    said(&s, "", &["the schema registry answers again"]);
+    service.idle();
+
+    let scores = stack.consume("scores");
+    let found: Vec<&str> = scores.iter().map(|r| r.value.as_str()).collect();
+    let mut found = found.clone();
+    found.sort_unstable();
+    let expected = String::from_utf8(s.read("expected")).expect("scores are text");
+    let mut expected: Vec<&str> = expected.lines().collect();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    let dead = stack.consume("dead-letters");
+    let mut reasons: Vec<&str> = dead.iter().map(|d| d.headers["reason"].as_str()).collect();
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["undecodable", "unknown_schema"]);
+}
+
+#[test]
+fn after_a_kill_the_same_bytes_are_the_same_events() {
+    let stack = Stack::up();
+    let s = Scratch::new();
+    stream().put(&s);
+    let parsed = Schema::parse(&schema()).expect("a schema");
+    let writer = GenericDatumWriter::builder(&parsed).build().expect("a writer");
+    let events: Vec<Value> = json_lines(&stream().events).into_iter().take(2000).collect();
+    let messages: Vec<Vec<u8>> = events
+        .iter()
+        .map(|event| {
+            let body = writer.write_value_to_vec(avro(event)).expect("it fits the schema");
+            [&[0, 0, 0, 0, 1][..], &body].concat()
+        })
+        .collect();
+    let registry = Registry::start(&schema().to_string());
+    let urls = format!("[\"{}\"]", registry.url);
+    // No checkpoint but the first: everything is replayed.
+    let env = [
+        ("DETECTOR__KAFKA__REGISTRY__URLS", urls.as_str()),
+        ("DETECTOR__STATE__CHECKPOINT_EVERY", "1h"),
+    ];
+    let mut profiles = Vec::new();
+    for prefix in ["calm-", "hit-"] {
+        stack.topics(prefix, 1);
+        produce(&stack, &format!("{prefix}events"), &messages);
+        let setup = Setup { stack: &stack, scratch: &s, prefix, delivery: "exactly_once" };
+        let mut service = setup.start_as(&[], &env);
+        service.idle();
+        if prefix == "hit-" {
+            service.kill();
+            service = setup.start_as(&[], &env);
+            said(&s, prefix, &["replaying in silence"]);
+            service.idle();
+        }
+        let account = events[0]["account"].as_str().expect("a text");
+        profiles.push(service.get(&format!("/v1/accounts/{account}")).expect("it answers").1);
+        service.stop();
+        assert_eq!(stack.consume(&format!("{prefix}scores")).len(), events.len());
+    }
+    assert_eq!(profiles[0]["profile"], profiles[1]["profile"]);
+    assert!(profiles[0]["profile"].as_object().is_some_and(|p| p.len() > 5), "{}", profiles[0]);
+}
