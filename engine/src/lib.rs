@@ -11,8 +11,10 @@
 mod ahead;
 mod arrived;
 mod build;
+mod changed;
 pub mod config;
 mod decide;
+mod decider;
 mod edges;
 pub mod effects;
 mod expire;
@@ -39,7 +41,9 @@ mod step;
 pub mod wire;
 
 pub use build::{Options, Size, Versions};
+pub use changed::Changed;
 pub use decide::Draft;
+pub use decider::Decider;
 pub use explain::Explanation;
 pub use finish::Finisher;
 pub use named::{ACCOUNT_KIND, Name};

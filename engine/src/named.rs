@@ -4,10 +4,10 @@
 //! Value of a profile, little-endian: form (1 byte, 1), tag (1 byte, `a` or `e`), id (u32), then parts, each with its length
 //! (u32) before it: the record, the policy's record (accounts only), and the line of the link graph that others link to.
 
+use crate::changed::Changed;
 use crate::snapshot::{LoadError, Loading, damaged, get, key, put, take_array};
 use crate::step::Engine;
 use compact_str::{CompactString, format_compact};
-use std::collections::BTreeSet;
 
 /// Version of the values' form.
 const FORM: u8 = 1;
@@ -41,44 +41,33 @@ impl Engine {
     /// As [`Engine::save_changes`], under names. Call it between steps, and [`Engine::name_forgotten`] before the first step.
     /// O(what changed).
     pub fn save_named(&mut self, save: &mut dyn FnMut(Name, Option<Vec<u8>>)) {
-        let mut accounts: BTreeSet<u32> = BTreeSet::new();
-        let mut entities: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); self.kinds.len()];
-        let (graph_accounts, graph_entities) = self.graph.take_dirty();
-        accounts.extend(graph_accounts);
-        accounts.extend(self.accounts.dirty.take());
-        for node in graph_entities {
-            match self.nodes.kind_of(node) {
-                Some(kind) => entities[kind].insert(node.index()),
-                None => accounts.insert(node.index()),
-            };
-        }
-        for hash in std::mem::take(&mut self.deciding.dirty) {
-            accounts.extend(self.accounts.keys.find(hash));
-        }
+        let changed = self.take_changed();
+        self.save_of(&changed, save);
+    }
+
+    /// Hands over what stands now of everything in a list of changes.
+    fn save_of(&self, changed: &Changed, save: &mut dyn FnMut(Name, Option<Vec<u8>>)) {
         let account = CompactString::const_new(ACCOUNT_KIND);
-        for (hash, key) in self.accounts.keys.take_gone() {
-            if self.accounts.keys.find(hash).is_none() {
-                save(Name::Profile { kind: account.clone(), key }, None);
+        for (hash, key) in &changed.accounts.gone {
+            if self.accounts.keys.find(*hash).is_none() {
+                save(Name::Profile { kind: account.clone(), key: key.clone() }, None);
             }
         }
-        for id in accounts {
+        for &id in &changed.accounts.ids {
             if self.accounts.keys.is_live(id) {
                 let key = self.accounts.keys.text(id).into();
                 save(Name::Profile { kind: account.clone(), key }, Some(self.named_account(id)));
             }
         }
-        for (number, ids) in entities.iter_mut().enumerate() {
+        for (number, of_kind) in changed.kinds.iter().enumerate() {
             let name: CompactString = self.schema.kinds()[number].name.as_str().into();
-            let Some(kind) = self.kinds[number].as_mut() else { continue };
-            ids.extend(kind.dirty.take());
-            let gone = kind.keys.take_gone();
             let Some(kind) = self.kinds[number].as_ref() else { continue };
-            for (hash, key) in gone {
-                if kind.keys.find(hash).is_none() {
-                    save(Name::Profile { kind: name.clone(), key }, None);
+            for (hash, key) in &of_kind.gone {
+                if kind.keys.find(*hash).is_none() {
+                    save(Name::Profile { kind: name.clone(), key: key.clone() }, None);
                 }
             }
-            for &id in ids.iter() {
+            for &id in &of_kind.ids {
                 if kind.keys.is_live(id) {
                     let key = kind.keys.text(id).into();
                     let value = self.named_entity(number, id);
@@ -86,8 +75,8 @@ impl Engine {
                 }
             }
         }
-        for (chunk, bytes) in self.recent.take_dirty() {
-            save(Name::Global(format_compact!("{RECENT}{chunk}")), bytes);
+        for &chunk in &changed.recent {
+            save(Name::Global(format_compact!("{RECENT}{chunk}")), self.recent.chunk(chunk));
         }
         save(Name::Global(GLOBALS.into()), Some(self.globals_record()));
     }

@@ -4,6 +4,7 @@
 use crate::ahead::Ahead;
 use crate::arrived::Arrived;
 use crate::build::Versions;
+use crate::changed::Changed;
 use crate::config::Config;
 use crate::decide::{Deciding, ViaColumn};
 use crate::effects::{Counts, Effects, SourceRef};
@@ -92,6 +93,8 @@ pub struct Engine {
     pub(crate) held: Vec<Arrived>,
     pub(crate) held_ids: BTreeSet<(u64, u64)>,
     pub(crate) counts: Counts,
+    /// Changes that were taken and put back.
+    pub(crate) carried: Changed,
     pub(crate) sweep_at: u32,
     /// Events since the last sweep.
     pub(crate) unswept: u32,

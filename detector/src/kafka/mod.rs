@@ -5,4 +5,5 @@ pub mod config;
 pub mod journal;
 pub mod publish;
 pub mod source;
+pub mod tail;
 pub mod topics;

@@ -301,21 +301,30 @@ fn failure(error: &KafkaError, at: &Offsets) -> Option<FromSource> {
             let why = "an offset that was reached before does not exist any more: the broker has lost data, or retention has removed it";
             Some(FromSource::Lost { tp, why: why.into() })
         }
-        KafkaError::MessageConsumption(code) => match code {
-            RDKafkaErrorCode::BrokerTransportFailure
-            | RDKafkaErrorCode::AllBrokersDown
-            | RDKafkaErrorCode::OperationTimedOut
-            | RDKafkaErrorCode::Resolve
-            | RDKafkaErrorCode::LeaderNotAvailable
-            | RDKafkaErrorCode::NotLeaderForPartition
-            | RDKafkaErrorCode::CoordinatorLoadInProgress
-            | RDKafkaErrorCode::CoordinatorNotAvailable
-            | RDKafkaErrorCode::NotCoordinator => {
-                tracing::warn!(error = %error, "kafka is not reachable; trying on");
-                None
-            }
-            _ => Some(FromSource::Failed(Trouble::of("cannot read", error))),
-        },
+        error if is_passing(error) => {
+            tracing::warn!(error = %error, "kafka is not reachable; trying on");
+            None
+        }
         other => Some(FromSource::Failed(Trouble::of("cannot read", other))),
+    }
+}
+
+/// Whether the client mends it by itself: the end of a partition, and brokers that cannot be reached now.
+pub fn is_passing(error: &KafkaError) -> bool {
+    match error {
+        KafkaError::PartitionEOF(_) => true,
+        KafkaError::MessageConsumption(code) => matches!(
+            code,
+            RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::NotCoordinator
+        ),
+        _ => false,
     }
 }

@@ -1,7 +1,9 @@
 //! The live line: batches in, effects out, checkpoints behind. One thread, which owns the state.
 
 use super::checkpoints::{Checkpoints, Job, Outcome};
+use super::position::Detail;
 use super::pulse::Pulse;
+use super::reload::{Reload, Reloaded};
 use super::start::Ready;
 use super::{Around, Settings, Stop, names};
 use crate::health::State;
@@ -39,6 +41,7 @@ struct Line<'a> {
     told: Instant,
     ends: Ends,
     pulse: Pulse,
+    reload: Reload,
     engine: Engine,
     publisher: Publisher,
     checkpoints: Checkpoints,
@@ -48,6 +51,10 @@ struct Line<'a> {
     at: Offsets,
     /// A checkpoint is under way.
     writing: bool,
+    /// The last one left something to be put in order.
+    untidy: bool,
+    /// Accounts erased before the newest cut.
+    erased: u64,
     /// When the last durable one was cut, and how long it took to write.
     last_cut: Instant,
     cut: Instant,
@@ -69,12 +76,29 @@ pub fn run<S: Shards + Send + 'static>(
     around: &Around,
     stop: &Stop,
 ) -> Result<(), Trouble> {
-    let Ready { mut engine, store, producer, at, outputs, epoch, replayed, pulse } = ready;
+    let Ready {
+        mut engine,
+        store,
+        producer,
+        at,
+        outputs,
+        epoch,
+        replayed,
+        pulse,
+        anew,
+        unread,
+        erased,
+    } = ready;
     engine.want(Wanted { scores: settings.kafka.scores.is_some(), ..Wanted::default() });
     let interval = Duration::from_millis(settings.times.commit_interval_ms.max(1) as u64);
-    let publisher =
-        producer.start(engine.finisher(), u64::from(epoch), at.clone(), &outputs, interval)?;
-    let checkpoints = Checkpoints::start(store)
+    let publisher = producer.start(
+        engine.finisher(),
+        (u64::from(epoch), anew),
+        at.clone(),
+        &outputs,
+        interval,
+    )?;
+    let checkpoints = Checkpoints::start(store, unread)
         .map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
     let reader = settings.reader(&engine);
     let topics = reader.topics.clone();
@@ -102,6 +126,7 @@ pub fn run<S: Shards + Send + 'static>(
         told: Instant::now(),
         ends,
         pulse,
+        reload: Reload::default(),
         engine,
         publisher,
         checkpoints,
@@ -109,6 +134,8 @@ pub fn run<S: Shards + Send + 'static>(
         topics,
         at,
         writing: false,
+        untidy: false,
+        erased,
         last_cut: Instant::now(),
         cut: Instant::now(),
         cut_ts_ms: 0,
@@ -117,6 +144,7 @@ pub fn run<S: Shards + Send + 'static>(
         since_cut: replayed,
     };
     while !stop.asked() {
+        line.reload(stop)?;
         line.turn(&newcomers)?;
     }
     line.drain()
@@ -161,7 +189,7 @@ impl Line<'_> {
             }
         }
         let pause = self.settings.checkpoint_every.max(self.took * PAUSE_PER_WORK);
-        if !self.writing && self.since_cut > 0 && self.cut.elapsed() >= pause {
+        if !self.writing && (self.since_cut > 0 || self.untidy) && self.cut.elapsed() >= pause {
             self.checkpoint()?;
         }
         Ok(())
@@ -203,6 +231,16 @@ impl Line<'_> {
         published
     }
 
+    /// Takes another policy and model, between two batches.
+    fn reload(&mut self, stop: &Stop) -> Result<(), Trouble> {
+        let reloaded = self.reload.look(self.settings, stop, &mut self.engine);
+        self.around.reloaded(&reloaded, &self.engine);
+        match reloaded {
+            Reloaded::Taken => self.publisher.decide_by(self.engine.finisher()),
+            Reloaded::Nothing | Reloaded::Refused => Ok(()),
+        }
+    }
+
     /// What is seen from outside.
     fn tell(&mut self) {
         let Around { telemetry, health, queries } = self.around;
@@ -240,14 +278,10 @@ impl Line<'_> {
         let outputs = self.publisher.cut()?;
         let mut records = Vec::new();
         self.engine.save_named(&mut |name, value| records.push((names::of_store(&name), value)));
-        let engine = &self.engine;
-        self.checkpoints.write(Job {
-            records,
-            at: self.at.clone(),
-            outputs,
-            versions: engine.versions_shared(),
-            privacy: engine.privacy_fingerprint(),
-        });
+        let mut detail = Detail::of(&self.engine);
+        detail.older_to_go = detail.erased > self.erased;
+        self.erased = detail.erased;
+        self.checkpoints.write(Job { records, at: self.at.clone(), outputs, detail });
         self.cut_ts_ms = self.engine.watermark_ms();
         (self.writing, self.cut, self.since_cut) = (true, Instant::now(), 0);
         Ok(())
@@ -264,7 +298,8 @@ impl Line<'_> {
                 }
             };
             match outcome {
-                Outcome::Done { took, records, bytes } => {
+                Outcome::Done { took, records, bytes, untidy } => {
+                    self.untidy = untidy;
                     tracing::debug!(records, bytes, seconds = took.as_secs_f64(), "checkpoint");
                     self.around.telemetry.checkpoint_done(&CheckpointDone { took, bytes, records });
                     self.around.health.checkpoint_durable(self.cut_ts_ms);
@@ -294,7 +329,7 @@ impl Line<'_> {
             }
             self.hear()?;
             if !self.writing {
-                if last || self.since_cut == 0 {
+                if (last || self.since_cut == 0) && !self.untidy {
                     tracing::info!("everything taken is published and in a checkpoint");
                     drop(self.pulse);
                     self.checkpoints.end();

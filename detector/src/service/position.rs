@@ -1,9 +1,10 @@
 //! What a checkpoint in Redis belongs to, beside the state: how far each input was taken, and where the outputs stood.
 
+use crate::kafka::client::Trouble;
 use crate::kafka::journal::{Offsets, Tp};
 use crate::kafka::publish::Committed;
 use crate::store::redis::Position;
-use engine::Versions;
+use engine::Engine;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -22,6 +23,12 @@ pub struct Detail {
     pub model: String,
     /// Names the `privacy.key`.
     pub privacy: Option<String>,
+    /// How many accounts were erased so far.
+    #[serde(default)]
+    pub erased: u64,
+    /// An account was erased since the checkpoint before: older versions of records hold what was known of it, and are to go.
+    #[serde(default)]
+    pub older_to_go: bool,
 }
 
 /// The name of a partition in a position: `topic/number`.
@@ -43,23 +50,56 @@ pub fn offsets(named: &BTreeMap<String, i64>) -> Offsets {
     named.iter().filter_map(|(name, offset)| Some((tp(name)?, *offset))).collect()
 }
 
+impl Detail {
+    /// What is said of an engine's state, outputs apart.
+    pub fn of(engine: &Engine) -> Self {
+        let versions = engine.versions();
+        Self {
+            features: versions.features.clone(),
+            policy: versions.policy.clone(),
+            model: versions.model.clone(),
+            privacy: engine.privacy_fingerprint(),
+            erased: engine.counts().erased,
+            ..Self::default()
+        }
+    }
+}
+
 /// The position of a state.
-pub fn position(
-    at: &Offsets,
-    outputs: &Committed,
-    versions: &Versions,
-    privacy: Option<String>,
-) -> Position {
-    let detail = Detail {
-        journal: outputs.journal,
-        actions: outputs.actions.clone(),
-        features: versions.features.clone(),
-        policy: versions.policy.clone(),
-        model: versions.model.clone(),
-        privacy,
-    };
+pub fn position(at: &Offsets, outputs: &Committed, detail: Detail) -> Position {
+    let detail = Detail { journal: outputs.journal, actions: outputs.actions.clone(), ..detail };
     // Serialising to memory does not fail.
     Position { offsets: named(at), detail: serde_json::to_string(&detail).unwrap_or_default() }
+}
+
+/// Reads what stands with a position.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(position: &Position) -> Result<Detail, Trouble> {
+    serde_json::from_str(&position.detail)
+        .map_err(|e| Trouble::Fatal(format!("the checkpoint's position cannot be read: {e}")))
+}
+
+/// As [`read`], and whether an engine can take a state of it.
+///
+/// # Errors
+/// When the state is of another configuration.
+pub fn detail(position: &Position, engine: &Engine) -> Result<Detail, Trouble> {
+    let detail = read(position)?;
+    let features = &engine.versions().features;
+    if detail.features != *features {
+        return Err(Trouble::Fatal(format!(
+            "the state in Redis was made with feature set {}, the configuration declares {features}\nhint: start with the configuration that it was made with, or `--rebuild-from earliest`",
+            detail.features
+        )));
+    }
+    if detail.privacy != engine.privacy_fingerprint() {
+        return Err(Trouble::Fatal(
+            "the state in Redis was made with another privacy.key\nhint: put the old key back; with another one no key in it can be found".into(),
+        ));
+    }
+    Ok(detail)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! A state that is not that of a checkpoint, on a person's word: empty, or made anew from what the topics still hold.
 
-use super::position::{self, Detail};
-use super::start::{ends, published};
-use super::{Around, Begin, Settings, Stop, names};
+use super::published::Actions;
+use super::start::ends;
+use super::{Around, Begin, Settings, Stop, names, position};
 use crate::kafka::client::{self, QuietConsumer, Trouble};
 use crate::kafka::journal::{Offsets, Tp};
 use crate::kafka::publish::Committed;
@@ -40,19 +40,13 @@ pub fn begin<S: Shards>(
     at.extend(committed);
     let mut engine = settings.engine()?;
     engine.name_forgotten();
-    let outputs = if settings.asked() == Begin::Rebuild {
+    if settings.asked() == Begin::Rebuild {
         let messages = take(settings, &mut engine, begins, &at, around, stop)?;
         tracing::info!(messages, "the state is made anew from what the topics hold");
-        let first = topics.partitions(&settings.kafka.actions)?;
-        let tp = |partition| Tp { topic: settings.kafka.actions.clone(), partition };
-        let low = (0..first).map(|p| Ok((p, topics.bounds(&tp(p))?.0)));
-        let actions = low.collect::<Result<BTreeMap<i32, i64>, Trouble>>()?;
-        published(settings, topics, &mut engine, &Detail { actions, ..Detail::default() })?
-    } else {
-        ends(topics, settings)?
-    };
-    let position =
-        position::position(&at, &outputs, engine.versions(), engine.privacy_fingerprint());
+        Actions::from_the_first(settings, topics)?.to_end(&mut engine, topics)?;
+    }
+    let outputs = ends(topics, settings)?;
+    let position = position::position(&at, &outputs, position::Detail::of(&engine));
     store.first_checkpoint(&position)?;
     let mut records = Vec::new();
     engine.save_named(&mut |name, value| records.push((names::of_store(&name), value)));

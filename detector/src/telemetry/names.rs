@@ -113,7 +113,9 @@ metrics! {
     HEARTBEAT: Gauge "detector_heartbeat_age_seconds" "seconds" []
         "Time since the engine's thread last showed that it works.";
     INFO: Gauge "detector_info" "1" ["version", "model", "policy", "features"]
-        "Always 1: the program's version, and what decides.";
+        "1 for the program's version and what decides; 0 for what decided before a reload.";
+    RELOADS: Counter "detector_reloads_total" "reloads" ["result"]
+        "Reloads of policy and model by how they ended: taken, refused.";
     HTTP: Counter "detector_http_requests_total" "requests" ["status"]
         "Requests over HTTP by status code.";
     QUERIES: Counter "detector_queries_total" "queries" []

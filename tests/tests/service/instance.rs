@@ -29,6 +29,11 @@ impl Setup<'_> {
 
     /// Starts an instance with more options.
     pub fn start_with(&self, options: &[&str]) -> Instance {
+        self.start_as(options, &[])
+    }
+
+    /// Starts an instance with more options and other settings.
+    pub fn start_as(&self, options: &[&str], settings: &[(&str, &str)]) -> Instance {
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|l| l.local_addr())
             .expect("there is a free port")
@@ -62,6 +67,7 @@ impl Setup<'_> {
             .env("DETECTOR__REDIS__LEASE_TTL_MS", "2000")
             .env("DETECTOR__STATE__CHECKPOINT_EVERY", "500ms")
             .env("DETECTOR__HTTP__LISTEN", format!("127.0.0.1:{port}"))
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -147,6 +153,23 @@ impl Instance {
         (!values.is_empty()).then(|| values.iter().sum())
     }
 
+    /// Waits until a metric has a value.
+    #[track_caller]
+    pub fn wait_for_metric(&self, name: &str, value: f64) {
+        let until = Instant::now() + PATIENCE;
+        while self.metric(name) != Some(value) {
+            assert!(Instant::now() < until, "{name} is never {value}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status();
+        assert!(sent.expect("kill can be run").success());
+    }
+
     /// Waits until it ends by itself, with an error; what it said.
     #[track_caller]
     pub fn ended(mut self) -> String {
@@ -181,6 +204,11 @@ impl Instance {
             std::thread::sleep(Duration::from_millis(50));
         };
         assert_eq!(status.code(), Some(0), "{}", self.log());
+    }
+
+    /// Whether the log of all instances under the prefix has a text.
+    pub fn has_said(&self, text: &str) -> bool {
+        std::fs::read_to_string(&self.log).unwrap_or_default().contains(text)
     }
 
     pub fn log(&self) -> String {

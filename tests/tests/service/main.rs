@@ -5,5 +5,8 @@
 mod support;
 
 mod conservation;
+mod erase;
 mod instance;
+mod reload;
 mod stack;
+mod standby;
