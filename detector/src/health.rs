@@ -91,6 +91,8 @@ pub struct Health {
     /// `None`: the partition is ours, its lag is not known yet.
     lags: Mutex<BTreeMap<(String, i32), Option<i64>>>,
     following: Mutex<Option<Following>>,
+    /// Partitions that cannot be read on, and why.
+    stopped: Mutex<BTreeMap<(String, i32), String>>,
 }
 
 impl std::fmt::Debug for Health {
@@ -111,6 +113,7 @@ pub(crate) struct Seen {
     pub lease_epoch: u64,
     pub lags: BTreeMap<(String, i32), Option<i64>>,
     pub following: Option<Following>,
+    pub stopped: BTreeMap<(String, i32), String>,
 }
 
 /// One condition of being ready.
@@ -165,6 +168,7 @@ impl Health {
             lease_epoch: AtomicU64::new(0),
             lags: Mutex::new(BTreeMap::new()),
             following: Mutex::new(None),
+            stopped: Mutex::new(BTreeMap::new()),
         }
     }
 
@@ -215,6 +219,17 @@ impl Health {
         *self.following.lock().unwrap_or_else(PoisonError::into_inner) = following;
     }
 
+    /// A partition cannot be read on; the others are.
+    pub fn stopped(&self, topic: &str, partition: i32, why: &str) {
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        stopped.insert((topic.to_owned(), partition), why.to_owned());
+    }
+
+    /// All partitions are read again.
+    pub fn none_stopped(&self) {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// The partitions that are read; lags of those that stay are kept.
     pub fn assigned(&self, partitions: impl IntoIterator<Item = (String, i32)>) {
         let mut lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
@@ -253,6 +268,7 @@ impl Health {
             lease_epoch: self.lease_epoch.load(Relaxed),
             lags: self.lags.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             following: *self.following.lock().unwrap_or_else(PoisonError::into_inner),
+            stopped: self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 
@@ -310,6 +326,17 @@ impl Health {
                     (0, _) => "no partition is read yet".into(),
                     (n, 0) => format!("{lag} messages over {n} partitions"),
                     (n, unknown) => format!("not known for {unknown} of {n} partitions"),
+                },
+            },
+            Condition {
+                name: "partitions",
+                ok: seen.stopped.is_empty(),
+                detail: match seen.stopped.iter().next() {
+                    None => "none is stopped".into(),
+                    Some(((topic, partition), why)) => {
+                        let n = seen.stopped.len();
+                        format!("{n} stopped, the first is {topic}-{partition}: {why}")
+                    }
                 },
             },
             Condition {

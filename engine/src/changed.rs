@@ -1,5 +1,7 @@
 //! What changed, by ids: cheap to take at a moment, to be saved then, or kept until it is known whether somebody else has saved it.
 
+use crate::intern::Interner;
+use crate::named::Name;
 use crate::step::Engine;
 use compact_str::CompactString;
 
@@ -25,6 +27,34 @@ impl Keys {
         self.ids.extend(other.ids);
         self.gone.extend(other.gone);
         self.put_in_order();
+    }
+
+    /// Takes up to `left` names off, of a kind whose keys and values are these.
+    pub fn take(
+        &mut self,
+        left: &mut usize,
+        keys: &Interner,
+        kind: &CompactString,
+        value: &mut dyn FnMut(u32) -> Vec<u8>,
+        save: &mut dyn FnMut(Name, Option<Vec<u8>>),
+    ) {
+        while *left > 0
+            && let Some((hash, key)) = self.gone.pop()
+        {
+            *left -= 1;
+            if keys.find(hash).is_none() {
+                save(Name::Profile { kind: kind.clone(), key }, None);
+            }
+        }
+        while *left > 0
+            && let Some(id) = self.ids.pop()
+        {
+            *left -= 1;
+            if keys.is_live(id) {
+                let key = keys.text(id).into();
+                save(Name::Profile { kind: kind.clone(), key }, Some(value(id)));
+            }
+        }
     }
 
     fn put_in_order(&mut self) {

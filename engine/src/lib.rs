@@ -11,6 +11,7 @@
 mod ahead;
 mod arrived;
 mod build;
+mod carry;
 mod changed;
 pub mod config;
 mod decide;
@@ -41,6 +42,7 @@ mod step;
 pub mod wire;
 
 pub use build::{Options, Size, Versions};
+pub use carry::Carry;
 pub use changed::Changed;
 pub use decide::Draft;
 pub use decider::Decider;

@@ -41,43 +41,39 @@ impl Engine {
     /// As [`Engine::save_changes`], under names. Call it between steps, and [`Engine::name_forgotten`] before the first step.
     /// O(what changed).
     pub fn save_named(&mut self, save: &mut dyn FnMut(Name, Option<Vec<u8>>)) {
-        let changed = self.take_changed();
-        self.save_of(&changed, save);
+        let mut changed = self.take_changed();
+        self.save_some(&mut changed, usize::MAX, save);
+        self.save_globals(save);
     }
 
-    /// Hands over what stands now of everything in a list of changes.
-    fn save_of(&self, changed: &Changed, save: &mut dyn FnMut(Name, Option<Vec<u8>>)) {
+    /// Takes up to `most` names off a list of changes and hands over what stands under them now: what changes later is in a later
+    /// list, and its newer value is then the one that counts.
+    pub fn save_some(
+        &self,
+        changed: &mut Changed,
+        most: usize,
+        save: &mut dyn FnMut(Name, Option<Vec<u8>>),
+    ) {
+        let mut left = most;
         let account = CompactString::const_new(ACCOUNT_KIND);
-        for (hash, key) in &changed.accounts.gone {
-            if self.accounts.keys.find(*hash).is_none() {
-                save(Name::Profile { kind: account.clone(), key: key.clone() }, None);
-            }
-        }
-        for &id in &changed.accounts.ids {
-            if self.accounts.keys.is_live(id) {
-                let key = self.accounts.keys.text(id).into();
-                save(Name::Profile { kind: account.clone(), key }, Some(self.named_account(id)));
-            }
-        }
-        for (number, of_kind) in changed.kinds.iter().enumerate() {
-            let name: CompactString = self.schema.kinds()[number].name.as_str().into();
+        let keys = &self.accounts.keys;
+        changed.accounts.take(&mut left, keys, &account, &mut |id| self.named_account(id), save);
+        for (number, of_kind) in changed.kinds.iter_mut().enumerate() {
             let Some(kind) = self.kinds[number].as_ref() else { continue };
-            for (hash, key) in &of_kind.gone {
-                if kind.keys.find(*hash).is_none() {
-                    save(Name::Profile { kind: name.clone(), key: key.clone() }, None);
-                }
-            }
-            for &id in &of_kind.ids {
-                if kind.keys.is_live(id) {
-                    let key = kind.keys.text(id).into();
-                    let value = self.named_entity(number, id);
-                    save(Name::Profile { kind: name.clone(), key }, Some(value));
-                }
-            }
+            let name: CompactString = self.schema.kinds()[number].name.as_str().into();
+            let value = &mut |id| self.named_entity(number, id);
+            of_kind.take(&mut left, &kind.keys, &name, value, save);
         }
-        for &chunk in &changed.recent {
+        while left > 0
+            && let Some(chunk) = changed.recent.pop()
+        {
+            left -= 1;
             save(Name::Global(format_compact!("{RECENT}{chunk}")), self.recent.chunk(chunk));
         }
+    }
+
+    /// Hands over what belongs to no key, and is in no list: with the last records of a cut.
+    pub fn save_globals(&self, save: &mut dyn FnMut(Name, Option<Vec<u8>>)) {
         save(Name::Global(GLOBALS.into()), Some(self.globals_record()));
     }
 

@@ -5,6 +5,7 @@
 //! events, `g` globals. Ids are kept, so that nothing depends on the order of loading.
 
 use crate::arrived::HeldV1;
+use crate::carry::Carry;
 use crate::effects::Counts;
 use crate::policy::{AccountPolicyState, CapState};
 use crate::state::Standing;
@@ -159,7 +160,7 @@ impl Engine {
 
     /// Begins loading into a fresh engine.
     pub fn loading(&mut self) -> Loading<'_> {
-        Loading { engine: self, chunks: Vec::new(), globals: None }
+        Loading { engine: self, chunks: Vec::new(), globals: None, carry: None }
     }
 }
 
@@ -168,6 +169,26 @@ pub struct Loading<'a> {
     pub(crate) engine: &'a mut Engine,
     chunks: Vec<(u64, Vec<u8>)>,
     globals: Option<Globals>,
+    carry: Option<&'a Carry>,
+}
+
+impl<'a> Loading<'a> {
+    /// Profiles are of an older feature set.
+    pub fn carrying(&mut self, carry: &'a Carry) {
+        self.carry = Some(carry);
+    }
+}
+
+/// Puts a saved profile into its place. `None`: it does not fit.
+fn put_profile(carry: Option<&Carry>, role: Role, saved: &[u8], place: &mut [u8]) -> Option<()> {
+    if let Some(carry) = carry {
+        return carry.fill(role, saved, place);
+    }
+    if place.len() != saved.len() {
+        return None;
+    }
+    place.copy_from_slice(saved);
+    Some(())
 }
 
 impl Loading<'_> {
@@ -235,17 +256,11 @@ impl Loading<'_> {
         engine.accounts.make_room(id);
         engine.accounts.standing[id as usize] = Standing { verdict, since_ms };
         let place = engine.accounts.acting.get_mut(id);
-        if place.len() != acting.len() {
-            return None;
-        }
-        place.copy_from_slice(acting);
+        put_profile(self.carry, Role::ACCOUNT, acting, place)?;
         if !received.is_empty() {
             let layout = engine.schema.layout(Role::TARGET)?;
             let place = engine.accounts.received_mut(id, layout);
-            if place.len() != received.len() {
-                return None;
-            }
-            place.copy_from_slice(received);
+            put_profile(self.carry, Role::TARGET, received, place)?;
         }
         engine.graph.load_account(id, graph).ok()
     }
@@ -259,12 +274,8 @@ impl Loading<'_> {
             return None;
         }
         entities.profiles.grow(id + 1);
-        let place = entities.profiles.get_mut(id);
-        if place.len() != profile.len() {
-            return None;
-        }
-        place.copy_from_slice(profile);
-        Some(())
+        let role = self.engine.schema.kinds().get(kind)?.role;
+        put_profile(self.carry, role, profile, entities.profiles.get_mut(id))
     }
 
     /// Ends loading: what is derived from records is made.

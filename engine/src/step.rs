@@ -29,6 +29,9 @@ use std::sync::Arc;
 pub enum Input {
     /// Something happened.
     Event(Event, SourceRef),
+    /// Something happened, and its `ts` was ahead of the moment at which it was taken, and put back to that. In a stream of old
+    /// events even that is far ahead: such an event never moves the watermark, and counts as of it where that is earlier.
+    Ahead(Event, SourceRef),
     /// Something became known.
     Label(Label),
 }
@@ -124,6 +127,9 @@ impl Engine {
         loop {
             ahead.extend(batch.by_ref().take(AHEAD_MESSAGES).map(|input| match input {
                 Input::Event(event, source) => Ahead::Event(self.arrive(event, source)),
+                Input::Ahead(event, source) => {
+                    Ahead::Event(Arrived { ahead: true, ..self.arrive(event, source) })
+                }
                 Input::Label(label) => Ahead::Label(label),
             }));
             if ahead.is_empty() {
@@ -163,6 +169,9 @@ impl Engine {
     }
 
     fn event(&mut self, arrived: &mut Arrived, effects: &mut Effects) {
+        if arrived.ahead && self.first_ms.is_some() {
+            arrived.event.ts_ms = arrived.event.ts_ms.min(self.watermark_ms);
+        }
         let ts_ms = arrived.event.ts_ms;
         let jump_ms = ts_ms.saturating_sub(self.watermark_ms);
         if self.first_ms.is_some() && jump_ms > self.jump_max_ms {

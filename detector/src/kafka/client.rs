@@ -113,6 +113,11 @@ pub fn consumer(section: &KafkaSection) -> ClientConfig {
     config
 }
 
+/// For questions about topics.
+pub fn admin(section: &KafkaSection) -> ClientConfig {
+    base(section, &std::collections::BTreeMap::new())
+}
+
 /// A consumer that also says when a partition's end is reached.
 pub fn reader(section: &KafkaSection) -> ClientConfig {
     let mut config = consumer(section);

@@ -4,6 +4,7 @@ pub mod client;
 pub mod config;
 pub mod journal;
 pub mod publish;
+pub mod retention;
 pub mod source;
 pub mod tail;
 pub mod topics;

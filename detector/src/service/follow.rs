@@ -55,18 +55,18 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Begins with the state of a checkpoint, which `load` fills in.
+    /// Begins with the state of a checkpoint, which `load` fills into an empty engine.
     ///
     /// # Errors
-    /// When the checkpoint is of another configuration, or cannot be loaded or followed.
+    /// When the checkpoint cannot be loaded or followed.
     pub fn begin(
         settings: &Settings,
         topics: &Topics,
         base: &Position,
+        mut engine: Engine,
         load: impl FnOnce(&mut Engine) -> Result<(), Trouble>,
     ) -> Result<Self, Trouble> {
-        let mut engine = settings.engine()?;
-        let detail = position::detail(base, &engine)?;
+        let detail = position::read(base)?;
         load(&mut engine)?;
         engine.name_forgotten();
         let wanted = engine.wanted();
@@ -74,7 +74,7 @@ impl Follower {
         let at = position::offsets(&base.offsets);
         let tp = Tp { topic: settings.kafka.journal.clone(), partition: 0 };
         Ok(Self {
-            inputs: Ordered::start(settings, &engine, &at)?,
+            inputs: Ordered::start(settings, &engine)?,
             journal: Tail::start(&settings.kafka, topics, [(tp, detail.journal)].into())?,
             actions: Actions::start(settings, topics, &detail.actions)?,
             engine,

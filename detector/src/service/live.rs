@@ -1,22 +1,25 @@
 //! The live line: batches in, effects out, checkpoints behind. One thread, which owns the state.
 
 use super::checkpoints::{Checkpoints, Job, Outcome};
+use super::cut::Cutting;
+use super::layout::Layout;
 use super::position::Detail;
 use super::pulse::Pulse;
 use super::reload::{Reload, Reloaded};
 use super::start::Ready;
-use super::{Around, Settings, Stop, names};
+use super::{Around, Settings, Stop};
 use crate::health::State;
 use crate::kafka::client::{self, Trouble};
 use crate::kafka::journal::{Offsets, Tp};
 use crate::kafka::publish::{Outputs, Publisher};
-use crate::kafka::source::{Batch, FromSource, Source};
+use crate::kafka::source::{Batch, Change, FromSource, Source};
 use crate::kafka::topics::Topics;
 use crate::store::redis::Shards;
 use crate::telemetry::{CheckpointDone, Queue, Stage};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use engine::{Engine, Wanted};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The line looks around at least this often.
@@ -24,13 +27,29 @@ const LOOK_AROUND: Duration = Duration::from_millis(50);
 /// Redis gets at most this share of a core for checkpoints: the pause is so many times the work.
 const PAUSE_PER_WORK: u32 = 5;
 /// Without a durable checkpoint for so long, or for so many messages, the line waits: a restart must stay short.
-const REPLAY_TIME_MAX: Duration = Duration::from_secs(600);
+pub(super) const REPLAY_TIME_MAX: Duration = Duration::from_secs(600);
 const REPLAY_MESSAGES_MAX: u64 = 20_000_000;
+/// Between two batches records are copied for so long.
+const SLICE_MIN: Duration = Duration::from_micros(500);
+const SLICE_MAX: Duration = Duration::from_millis(5);
 /// A publisher or a store that does not end by itself is left behind after this.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
 
 /// Where the partitions end, as far as is known.
-type Ends = Arc<Mutex<Offsets>>;
+type Ends = Arc<Mutex<Seen>>;
+
+/// What was seen of the partitions' ends.
+#[derive(Default)]
+struct Seen {
+    ends: Offsets,
+    /// Partitions that ended earlier than before: messages were lost.
+    shrunk: BTreeSet<Tp>,
+}
+
+fn locked(ends: &Ends) -> MutexGuard<'_, Seen> {
+    ends.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// How often their ends are asked for.
 const ENDS_EVERY: Duration = Duration::from_secs(2);
 
@@ -49,6 +68,10 @@ struct Line<'a> {
     topics: Vec<String>,
     /// Next offset to take.
     at: Offsets,
+    /// Partitions that cannot be read on.
+    stopped: BTreeSet<Tp>,
+    /// The next checkpoint's cut, while it is being made.
+    cutting: Option<Cutting>,
     /// A checkpoint is under way.
     writing: bool,
     /// The last one left something to be put in order.
@@ -78,7 +101,7 @@ pub fn run<S: Shards + Send + 'static>(
 ) -> Result<(), Trouble> {
     let Ready {
         mut engine,
-        store,
+        mut store,
         producer,
         at,
         outputs,
@@ -98,6 +121,8 @@ pub fn run<S: Shards + Send + 'static>(
         &outputs,
         interval,
     )?;
+    let layout = Layout::of(&engine);
+    store.publish_layout(&layout.features, &layout.to_json())?;
     let checkpoints = Checkpoints::start(store, unread)
         .map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
     let reader = settings.reader(&engine);
@@ -115,6 +140,7 @@ pub fn run<S: Shards + Send + 'static>(
         "live"
     );
     around.telemetry.engine_counts(&engine.counts());
+    around.health.none_stopped();
     around.health.assigned(at.keys().map(|tp| (tp.topic.clone(), tp.partition)));
     around.health.checkpoint_durable(engine.watermark_ms());
     around.health.source_up(true);
@@ -133,6 +159,8 @@ pub fn run<S: Shards + Send + 'static>(
         source: Some(source),
         topics,
         at,
+        stopped: BTreeSet::new(),
+        cutting: None,
         writing: false,
         untidy: false,
         erased,
@@ -167,10 +195,13 @@ impl Line<'_> {
                 self.at.extend(new.clone());
                 let all = self.at.keys().map(|tp| (tp.topic.clone(), tp.partition));
                 self.around.health.assigned(all);
-                let _ = source.add.send(new);
+                let _ = source.change.send(Change::Add(new));
             }
         }
         self.tell();
+        if !locked(&self.ends).shrunk.is_empty() {
+            self.lost()?;
+        }
         let behind =
             self.since_durable > REPLAY_MESSAGES_MAX || self.last_cut.elapsed() > REPLAY_TIME_MAX;
         if behind && self.writing {
@@ -178,10 +209,12 @@ impl Line<'_> {
             std::thread::sleep(LOOK_AROUND);
             return Ok(());
         }
-        let received = self.source.as_ref().map(|source| source.out.recv_timeout(LOOK_AROUND));
+        let wait = if self.cutting.is_some() { Duration::ZERO } else { LOOK_AROUND };
+        let received = self.source.as_ref().map(|source| source.out.recv_timeout(wait));
+        let begun = Instant::now();
         match received {
             Some(Ok(FromSource::Batch(batch))) => self.step(batch)?,
-            Some(Ok(FromSource::Lost { tp, why })) => self.lost(&tp, &why)?,
+            Some(Ok(FromSource::Lost)) => self.lost()?,
             Some(Ok(FromSource::Failed(trouble))) => return Err(trouble),
             Some(Err(RecvTimeoutError::Timeout)) => {}
             Some(Err(RecvTimeoutError::Disconnected)) | None => {
@@ -190,6 +223,11 @@ impl Line<'_> {
         }
         let pause = self.settings.checkpoint_every.max(self.took * PAUSE_PER_WORK);
         if !self.writing && (self.since_cut > 0 || self.untidy) && self.cut.elapsed() >= pause {
+            self.cutting.get_or_insert_with(|| Cutting::begin(&mut self.engine));
+        }
+        // Copying gets about as much time as the line.
+        let slice = begun.elapsed().clamp(SLICE_MIN, SLICE_MAX);
+        if self.cutting.as_mut().is_some_and(|cutting| cutting.go_on(&mut self.engine, slice)) {
             self.checkpoint()?;
         }
         Ok(())
@@ -251,33 +289,55 @@ impl Line<'_> {
         if self.told.elapsed() > Duration::from_secs(1) {
             self.told = Instant::now();
             telemetry.size(&self.engine.size());
-            for (tp, end) in self.ends.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            for (tp, end) in &locked(&self.ends).ends {
                 let next = self.at.get(tp).copied().unwrap_or(0);
                 health.lag(&tp.topic, tp.partition, (end - next).max(0));
             }
         }
     }
 
-    /// Which partition it is that cannot be read on, the brokers know.
-    fn lost(&self, tp: &Tp, why: &str) -> Result<(), Trouble> {
+    /// Some partition cannot be read on. Which one, the brokers know: it is stopped, the others go on.
+    fn lost(&mut self) -> Result<(), Trouble> {
         let topics = Topics::new(&self.settings.kafka)?;
+        let shrunk = std::mem::take(&mut locked(&self.ends).shrunk);
+        let mut gone = Vec::new();
         for (tp, at) in &self.at {
-            let (low, high) = topics.bounds(tp)?;
-            if *at < low || *at > high {
-                return Err(Trouble::Fatal(format!(
-                    "{tp} is to be read from offset {at}, and holds {low} to {high}: {why}\nhint: if these messages are gone for good, `--rebuild-from earliest` makes the state anew from what is left"
-                )));
+            if self.stopped.contains(tp) {
+                continue;
             }
+            let (low, high) = topics.bounds(tp)?;
+            let why = if *at < low {
+                format!(
+                    "offset {at} is to be read next, and the first one that is left is {low}: retention has removed messages that were never taken"
+                )
+            } else if *at > high || shrunk.contains(tp) {
+                format!(
+                    "offset {at} is to be read next, and the partition ends at {high}: the broker has lost messages that were taken"
+                )
+            } else {
+                continue;
+            };
+            tracing::error!(
+                partition = %tp,
+                "the partition is stopped, the others go on: {why}; look at the broker first; `--rebuild-from earliest` goes on with what is left"
+            );
+            self.around.health.stopped(&tp.topic, tp.partition, &why);
+            gone.push(tp.clone());
         }
-        tracing::warn!(partition = %tp, "an offset was said to be out of range, and none is; reading on");
+        self.stopped.extend(gone.iter().cloned());
+        let change = if gone.is_empty() { Change::Again } else { Change::Drop(gone) };
+        if let Some(source) = &self.source {
+            let _ = source.change.send(change);
+        }
         Ok(())
     }
 
     /// Cuts the state here, at a batch's end.
     fn checkpoint(&mut self) -> Result<(), Trouble> {
         let outputs = self.publisher.cut()?;
-        let mut records = Vec::new();
-        self.engine.save_named(&mut |name, value| records.push((names::of_store(&name), value)));
+        let cutting = self.cutting.take().unwrap_or_else(|| Cutting::begin(&mut self.engine));
+        let (records, stood, rounds) = cutting.cut(&mut self.engine);
+        tracing::debug!(records = records.len(), seconds = stood.as_secs_f64(), rounds, "cut");
         let mut detail = Detail::of(&self.engine);
         detail.older_to_go = detail.erased > self.erased;
         self.erased = detail.erased;
@@ -370,7 +430,12 @@ fn watch_partitions(
                 let found =
                     known.iter().filter_map(|tp| Some((tp.clone(), topics.bounds(tp).ok()?.1)));
                 let found: Offsets = found.collect();
-                ends.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+                let mut seen = locked(&ends);
+                for (tp, end) in found {
+                    if seen.ends.insert(tp.clone(), end).is_some_and(|before| before > end) {
+                        seen.shrunk.insert(tp);
+                    }
+                }
             }
             std::thread::sleep(Duration::from_millis(100));
             if asked.elapsed() < every {

@@ -7,7 +7,9 @@
 //! ```
 
 mod checkpoints;
+pub mod cut;
 mod follow;
+mod layout;
 mod live;
 mod names;
 mod ordered;
@@ -26,6 +28,7 @@ use crate::health::{Health, State};
 use crate::http::{self, Queries, Server};
 use crate::kafka::client::Trouble;
 use crate::kafka::config::{KafkaSection, Times};
+use crate::kafka::retention;
 use crate::kafka::source::Reader;
 use crate::kafka::topics::Topics;
 use crate::store::redis::{RedisSection, RedisShards, Store, random_pause};
@@ -270,9 +273,10 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<(), Failure> {
     if let Err(Trouble::Fatal(e) | Trouble::StartOver(e)) = &engine {
         problems.push(e.clone());
     }
-    if let Err(Trouble::Fatal(e) | Trouble::StartOver(e)) =
-        Topics::new(&settings.kafka).and_then(|topics| topics.check())
-    {
+    let topics = Topics::new(&settings.kafka)
+        .and_then(|topics| topics.check())
+        .and_then(|()| retention::check(&settings.kafka, live::REPLAY_TIME_MAX));
+    if let Err(Trouble::Fatal(e) | Trouble::StartOver(e)) = topics {
         problems.push(e);
     }
     if let Err(e) = RedisShards::open(&settings.redis) {

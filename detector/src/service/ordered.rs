@@ -50,18 +50,13 @@ pub struct Ordered {
 }
 
 impl Ordered {
-    /// Begins at these offsets.
+    /// Reads no partition yet: one that nothing is taken from need not be readable.
     ///
     /// # Errors
     /// When the client refuses.
-    pub fn start(settings: &Settings, engine: &Engine, from: &Offsets) -> Result<Self, Trouble> {
+    pub fn start(settings: &Settings, engine: &Engine) -> Result<Self, Trouble> {
         let consumer = client::make(&client::reader(&settings.kafka))?;
-        let mut new = Self { consumer, reader: settings.reader(engine), queues: BTreeMap::new() };
-        for (tp, at) in from {
-            new.queues.insert(tp.clone(), Queue { next: *at, ..Queue::default() });
-        }
-        new.assign()?;
-        Ok(new)
+        Ok(Self { consumer, reader: settings.reader(engine), queues: BTreeMap::new() })
     }
 
     /// Reads one partition more from now on.
@@ -114,6 +109,11 @@ impl Ordered {
                     }
                 }
                 Some(Err(error)) if source::is_passing(&error) => {}
+                Some(Err(error)) if source::is_out_of_range(&error) => {
+                    return Err(Trouble::Fatal(format!(
+                        "a message that is to be taken again does not exist any more: {error}\nhint: its topic's retention is shorter than the time since the last checkpoint, or the broker has lost data; `--rebuild-from earliest` makes the state anew from what is left"
+                    )));
+                }
                 Some(Err(error)) => return Err(Trouble::of("cannot read again", &error)),
                 None => return Ok(None),
             }

@@ -81,25 +81,33 @@ pub fn read(position: &Position) -> Result<Detail, Trouble> {
         .map_err(|e| Trouble::Fatal(format!("the checkpoint's position cannot be read: {e}")))
 }
 
-/// As [`read`], and whether an engine can take a state of it.
+/// Whether a state and an engine have the same `privacy.key`.
 ///
 /// # Errors
-/// When the state is of another configuration.
-pub fn detail(position: &Position, engine: &Engine) -> Result<Detail, Trouble> {
-    let detail = read(position)?;
+/// When they have not.
+pub fn same_privacy(detail: &Detail, engine: &Engine) -> Result<(), Trouble> {
+    if detail.privacy == engine.privacy_fingerprint() {
+        return Ok(());
+    }
+    Err(Trouble::Fatal(
+        "the state in Redis was made with another privacy.key\nhint: put the old key back; with another one no key in it can be found".into(),
+    ))
+}
+
+/// Whether a state is of an engine's feature set and `privacy.key`.
+///
+/// # Errors
+/// When it is not.
+pub fn same_configuration(detail: &Detail, engine: &Engine) -> Result<(), Trouble> {
+    same_privacy(detail, engine)?;
     let features = &engine.versions().features;
-    if detail.features != *features {
-        return Err(Trouble::Fatal(format!(
-            "the state in Redis was made with feature set {}, the configuration declares {features}\nhint: start with the configuration that it was made with, or `--rebuild-from earliest`",
-            detail.features
-        )));
+    if detail.features == *features {
+        return Ok(());
     }
-    if detail.privacy != engine.privacy_fingerprint() {
-        return Err(Trouble::Fatal(
-            "the state in Redis was made with another privacy.key\nhint: put the old key back; with another one no key in it can be found".into(),
-        ));
-    }
-    Ok(detail)
+    Err(Trouble::Fatal(format!(
+        "the live instance has feature set {}, this one {features}: it is carried over at the take-over, which takes as long as a start",
+        detail.features
+    )))
 }
 
 #[cfg(test)]

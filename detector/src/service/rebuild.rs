@@ -38,6 +38,17 @@ pub fn begin<S: Shards>(
     tracing::warn!(records = erased, "the state in Redis was removed, as asked for");
     let mut at = begins.clone();
     at.extend(committed);
+    for (tp, next) in &mut at {
+        let (low, high) = topics.bounds(tp)?;
+        if *next < low || *next > high {
+            let from = if *next < low { low } else { high };
+            tracing::warn!(
+                partition = %tp,
+                "was committed up to {next} and holds {low} to {high}: going on at {from}; what is gone is gone"
+            );
+            *next = from;
+        }
+    }
     let mut engine = settings.engine()?;
     engine.name_forgotten();
     if settings.asked() == Begin::Rebuild {
@@ -164,6 +175,7 @@ fn time(batch: &Batch) -> i64 {
     match batch.inputs.first() {
         Some(Input::Event(event, _)) => event.ts_ms,
         Some(Input::Label(label)) => label.ts_ms,
-        None => i64::MIN,
+        // Its time says nothing of its place in the stream.
+        Some(Input::Ahead(..)) | None => i64::MIN,
     }
 }

@@ -98,8 +98,10 @@ impl Standby {
         let Some(follower) = &mut self.follower else {
             // Before its first checkpoint there is nothing to follow.
             let Some((tag, base)) = store.peek_base()? else { return Ok(()) };
-            let follower = Follower::begin(settings, topics, &base, |engine| {
-                fill(engine, |each| store.peek_load(tag, each, |_| around.health.beat()))
+            let engine = settings.engine()?;
+            position::same_configuration(&position::read(&base)?, &engine)?;
+            let follower = Follower::begin(settings, topics, &base, engine, |engine| {
+                fill(engine, None, |each| store.peek_load(tag, each, |_| around.health.beat()))
             })?;
             tracing::info!(checkpoint = %tag, "loaded; following the live instance");
             self.follower = Some(follower);
@@ -111,7 +113,8 @@ impl Standby {
             self.asked_base = Some(Instant::now());
             // What cannot be asked now is asked the next time.
             if let Ok(Some((_, base))) = store.peek_base() {
-                let detail = position::detail(&base, follower.engine())?;
+                let detail = position::read(&base)?;
+                position::same_configuration(&detail, follower.engine())?;
                 follower.covered_by(detail.journal);
             }
             around.telemetry.size(&follower.engine().size());

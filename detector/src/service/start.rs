@@ -1,6 +1,8 @@
 //! From nothing to live, in the order that the protocol fixes: lease, producer, confirmation, O, base, load, second look, replay.
 
 use super::follow::Follower;
+use super::layout::Layout;
+use super::position::Detail;
 use super::pulse::Pulse;
 use super::{Around, Begin, Settings, Stop, names, position, rebuild};
 use crate::health::State;
@@ -9,7 +11,7 @@ use crate::kafka::journal::{Offsets, Tp};
 use crate::kafka::publish::{Committed, Prepared};
 use crate::kafka::topics::Topics;
 use crate::store::redis::{Name, RedisShards, RedisStoreError, Shards, Start, Store};
-use engine::Engine;
+use engine::{Carry, Engine};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -128,8 +130,11 @@ pub fn start<S: Shards>(
         }
         None => {
             let begun = Instant::now();
-            let follower = Follower::begin(settings, &topics, &base, |engine| {
-                fill(engine, |each| store.load(each, |_| around.health.beat()))
+            let engine = settings.engine()?;
+            position::same_privacy(&detail, &engine)?;
+            let carry = carried(&mut store, &detail, &engine)?;
+            let follower = Follower::begin(settings, &topics, &base, engine, |engine| {
+                fill(engine, carry.as_ref(), |each| store.load(each, |_| around.health.beat()))
             })?;
             tracing::info!(seconds = begun.elapsed().as_secs_f64(), "state loaded");
             (follower, false)
@@ -174,21 +179,57 @@ pub(super) fn ends(topics: &Topics, settings: &Settings) -> Result<Committed, Tr
     Ok(outputs)
 }
 
+/// How to take over a state of another feature set; `None` when it is the same.
+fn carried<S: Shards>(
+    store: &mut Store<S>,
+    detail: &Detail,
+    engine: &Engine,
+) -> Result<Option<Carry>, Trouble> {
+    let features = &engine.versions().features;
+    if detail.features == *features {
+        return Ok(None);
+    }
+    let refused = |why: String| {
+        Trouble::Fatal(format!(
+            "the state in Redis was made with feature set {}, the configuration declares {features}, and it cannot be carried over: {why}\nhint: start with the configuration that it was made with, or `--rebuild-from earliest`",
+            detail.features
+        ))
+    };
+    let json = store.layout(&detail.features)?;
+    let json = json.ok_or_else(|| refused("its layout was not published in Redis".into()))?;
+    let carry = Layout::carry(&json, engine).map_err(refused)?;
+    tracing::warn!(
+        from = detail.features,
+        to = features,
+        begin_empty = ?carry.begins_empty(),
+        left_behind = ?carry.dropped(),
+        "the state is of another feature set and is carried over: fields that mean the same keep their values"
+    );
+    Ok(Some(carry))
+}
+
 /// Fills an engine with the records that `records` hands over.
 ///
 /// # Errors
 /// When they cannot be read, or do not fit.
 pub(super) fn fill(
     engine: &mut Engine,
+    carry: Option<&Carry>,
     records: impl FnOnce(&mut Each<'_>) -> Result<u64, RedisStoreError>,
 ) -> Result<(), Trouble> {
     let mut loading = engine.loading();
+    if let Some(carry) = carry {
+        loading.carrying(carry);
+    }
     let count = records(&mut |name, value| {
         loading.named(&names::of_engine(name), value).map_err(|e| e.to_string())
     })?;
     // A state before its first event has no records, not even the global ones.
     if count > 0 {
         loading.finish().map_err(|e| Trouble::Fatal(format!("the state in Redis: {e}")))?;
+    }
+    if let Some(carry) = carry {
+        engine.carried_over(carry);
     }
     Ok(())
 }

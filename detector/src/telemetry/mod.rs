@@ -284,6 +284,9 @@ impl Telemetry {
         for ((topic, partition), lag) in &seen.lags {
             let of = [("topic", topic.clone()), ("partition", partition.to_string())];
             meters::gauge(&self.0.recorder, &names::LAG, &of).set(lag.unwrap_or(-1) as f64);
+            let stopped = seen.stopped.contains_key(&(topic.clone(), *partition));
+            let stopped = f64::from(u8::from(stopped));
+            meters::gauge(&self.0.recorder, &names::STOPPED, &of).set(stopped);
         }
         self.0.handle.render()
     }

@@ -76,6 +76,8 @@ metrics! {
         "From an event's time of production (its Kafka timestamp) until its action was acknowledged.";
     LAG: Gauge "detector_consumer_lag" "messages" ["topic", "partition"]
         "Messages of a partition that are not taken yet.";
+    STOPPED: Gauge "detector_partition_stopped" "0 or 1" ["topic", "partition"]
+        "1: the partition cannot be read on, because messages are gone that were to be read; the others are.";
     QUEUE_DEPTH: Gauge "detector_queue_depth" "batches" ["queue"]
         "What waits between two threads.";
     BACK_PRESSURE: Counter "detector_back_pressure_milliseconds_total" "milliseconds" ["queue"]

@@ -4,9 +4,12 @@
 #[allow(dead_code, reason = "every test binary uses its own part of this")]
 mod support;
 
+mod carry;
 mod conservation;
 mod erase;
 mod instance;
+mod layout;
+mod lost;
 mod reload;
 mod stack;
 mod standby;

@@ -31,7 +31,7 @@ fn a_standby_follows_and_takes_over_with_its_own_state() {
         .iter()
         .filter_map(|e| e["account"].as_str())
         .map(str::to_owned)
-        .take(1500)
+        .take(300)
         .collect();
     let part = events.len().div_ceil(4);
 

@@ -43,6 +43,14 @@ impl<S: Shards> Store<S> {
             .map_err(|e| RedisStoreError::from_call("publish layout", e))
     }
 
+    /// The field table of a layout, if it was published. One round trip.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn layout(&mut self, hash: &str) -> Result<Option<String>, RedisStoreError> {
+        self.shards.layout(hash).map_err(|e| RedisStoreError::from_call("read a layout", e))
+    }
+
     /// A heart for the lease that is held, on a connection of its own, so that it can beat on another thread while
     /// a checkpoint is written.
     ///

@@ -287,6 +287,13 @@ impl Shards for RedisShards {
         self.ask_key(&key, &cmd)
     }
 
+    fn layout(&mut self, hash: &str) -> Result<Option<String>, CallError> {
+        let key = self.keys.layout(hash);
+        let mut cmd = redis::cmd("GET");
+        cmd.arg(&key);
+        self.ask_key(&key, &cmd)
+    }
+
     fn publish_layout(&mut self, hash: &str, json: &str) -> Result<(), CallError> {
         let key = self.keys.layout(hash);
         let mut cmd = redis::cmd("SET");

@@ -53,6 +53,12 @@ pub trait Shards {
     /// When it cannot be read.
     fn alive(&mut self) -> Result<Option<String>, CallError>;
 
+    /// The field table of a layout, as it was published.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn layout(&mut self, hash: &str) -> Result<Option<String>, CallError>;
+
     /// Publishes the field table of a layout under its hash. Whoever does it writes the same.
     ///
     /// # Errors

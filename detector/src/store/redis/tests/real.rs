@@ -125,6 +125,8 @@ fn signs_of_life() {
     store.release().expect("it is the owner");
     assert!(!standby.is_owner_alive().expect("asks"));
     store.publish_layout("abc", "{}").expect("publishes");
+    assert_eq!(store.layout("abc").expect("reads").as_deref(), Some("{}"));
+    assert_eq!(store.layout("other").expect("reads"), None);
     let json: String =
         redis::cmd("GET").arg("det:layout:abc").query(&mut server.connection()).expect("reads");
     assert_eq!(json, "{}");

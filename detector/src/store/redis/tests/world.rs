@@ -359,6 +359,10 @@ impl Shards for Shared {
         Ok(None)
     }
 
+    fn layout(&mut self, _: &str) -> Result<Option<String>, CallError> {
+        Ok(None)
+    }
+
     fn publish_layout(&mut self, _: &str, _: &str) -> Result<(), CallError> {
         Ok(())
     }
