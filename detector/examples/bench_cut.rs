@@ -2,7 +2,7 @@
 //! `detector simulate` write them. The stream is run, and then cut after so many events more each: at once, and in rounds beside the line.
 
 use detector::config;
-use detector::service::cut::Cutting;
+use detector::service::cut::{Copies, Cutting};
 use engine::effects::{Effects, SourceRef};
 use engine::{Engine, Input, Options, Wanted};
 use std::io::{BufRead, BufReader};
@@ -30,8 +30,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     // As many again as go by while the cuts are made.
     let rest = inputs.split_off(inputs.len().saturating_sub(4 * AFTER.iter().sum::<usize>()));
-    inputs.chunks(BATCH).for_each(|batch| drop(step(&mut engine, batch)));
-    Cutting::begin(&mut engine).cut(&mut engine);
+    inputs.chunks(BATCH).for_each(|batch| {
+        step(&mut engine, batch);
+    });
+    let (mut memory, ..) = Cutting::begin(&mut engine, Copies::default()).cut(&mut engine);
     let mut batches = rest.chunks(BATCH);
     for after in AFTER {
         let mut pace = Duration::ZERO;
@@ -39,19 +41,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             pace += step(&mut engine, batch);
         });
         let begun = Instant::now();
-        let (records, _, _) = Cutting::begin(&mut engine).cut(&mut engine);
+        memory.clear();
+        let (records, _, _) = Cutting::begin(&mut engine, memory).cut(&mut engine);
         println!(
             "after {after} events, {:.1} us each: {} records; at once the line stands for {:.1} ms",
             pace.as_secs_f64() * 1e6 / after as f64,
             records.len(),
             begun.elapsed().as_secs_f64() * 1e3
         );
-        drop(records);
+        memory = records;
         (0..after / BATCH).filter_map(|_| batches.next()).for_each(|batch| {
             step(&mut engine, batch);
         });
         let begun = Instant::now();
-        let mut cutting = Cutting::begin(&mut engine);
+        memory.clear();
+        let mut cutting = Cutting::begin(&mut engine, memory);
         let (listed, mut longest, mut meanwhile) = (begun.elapsed(), begun.elapsed(), 0);
         loop {
             let Some(batch) = batches.next() else { break };
@@ -74,6 +78,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             listed.as_secs_f64() * 1e3,
             longest.as_secs_f64() * 1e3
         );
+        memory = records;
     }
     Ok(())
 }

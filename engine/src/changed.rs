@@ -1,7 +1,7 @@
 //! What changed, by ids: cheap to take at a moment, to be saved then, or kept until it is known whether somebody else has saved it.
 
 use crate::intern::Interner;
-use crate::named::Name;
+use crate::named::{Name, Save};
 use crate::step::Engine;
 use compact_str::CompactString;
 
@@ -29,14 +29,15 @@ impl Keys {
         self.put_in_order();
     }
 
-    /// Takes up to `left` names off, of a kind whose keys and values are these.
+    /// Takes up to `left` names off, of a kind with these keys; `write` puts a value behind what is in the buffer.
     pub fn take(
         &mut self,
         left: &mut usize,
         keys: &Interner,
         kind: &CompactString,
-        value: &mut dyn FnMut(u32) -> Vec<u8>,
-        save: &mut dyn FnMut(Name, Option<Vec<u8>>),
+        buffer: &mut Vec<u8>,
+        write: &mut dyn FnMut(u32, &mut Vec<u8>),
+        save: &mut Save<'_>,
     ) {
         while *left > 0
             && let Some((hash, key)) = self.gone.pop()
@@ -51,8 +52,10 @@ impl Keys {
         {
             *left -= 1;
             if keys.is_live(id) {
+                buffer.clear();
+                write(id, buffer);
                 let key = keys.text(id).into();
-                save(Name::Profile { kind: kind.clone(), key }, Some(value(id)));
+                save(Name::Profile { kind: kind.clone(), key }, Some(buffer));
             }
         }
     }
@@ -68,6 +71,9 @@ impl Keys {
 impl Changed {
     /// Joins two lists.
     pub fn add(&mut self, other: Self) {
+        if other.is_empty() {
+            return;
+        }
         self.accounts.add(other.accounts);
         self.kinds.resize_with(self.kinds.len().max(other.kinds.len()), Keys::default);
         for (mine, others) in self.kinds.iter_mut().zip(other.kinds) {

@@ -48,7 +48,7 @@ pub use decide::Draft;
 pub use decider::Decider;
 pub use explain::Explanation;
 pub use finish::Finisher;
-pub use named::{ACCOUNT_KIND, Name};
+pub use named::{ACCOUNT_KIND, Name, Save};
 pub use opening::OPENING_EVENTS;
 pub use preview::{Preview, Unscored};
 pub use published::PublishedAction;

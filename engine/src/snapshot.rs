@@ -58,6 +58,17 @@ pub(crate) fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(bytes);
 }
 
+/// Writes a part with its length before it.
+pub(crate) fn framed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let at = out.len();
+    out.extend([0; 4]);
+    write(out);
+    let length = (out.len() - at - 4) as u32;
+    if let Some(place) = out.get_mut(at..at + 4) {
+        place.copy_from_slice(&length.to_le_bytes());
+    }
+}
+
 fn take<'a>(rest: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {
     let (head, tail) = rest.split_at_checked(n)?;
     *rest = tail;
@@ -134,28 +145,40 @@ impl Engine {
 
     /// A thing's key and profile; `None` when its id is free.
     pub(crate) fn entity_record(&self, kind: usize, id: u32) -> Option<Vec<u8>> {
-        let entities = self.kinds[kind].as_ref().filter(|k| k.keys.is_live(id))?;
-        let mut out = Vec::with_capacity(64 + entities.profiles.get(id).len());
+        let mut out = Vec::with_capacity(512);
+        self.write_entity(kind, id, &mut out).then_some(out)
+    }
+
+    /// As [`Self::entity_record`], behind what is in `out`. False: its id is free.
+    pub(crate) fn write_entity(&self, kind: usize, id: u32, out: &mut Vec<u8>) -> bool {
+        let Some(entities) = self.kinds[kind].as_ref().filter(|k| k.keys.is_live(id)) else {
+            return false;
+        };
         out.extend(entities.keys.hash_of(id).to_le_bytes());
-        put(&mut out, entities.keys.text(id).as_bytes());
-        put(&mut out, entities.profiles.get(id));
-        Some(out)
+        put(out, entities.keys.text(id).as_bytes());
+        put(out, entities.profiles.get(id));
+        true
     }
 
     pub(crate) fn account_record(&self, id: u32) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256 + self.accounts.acting.get(id).len());
+        self.write_account(id, &mut out);
+        out
+    }
+
+    /// An account's key, verdict, profiles and links, behind what is in `out`.
+    pub(crate) fn write_account(&self, id: u32, out: &mut Vec<u8>) {
         let accounts = &self.accounts;
-        let mut out = Vec::with_capacity(256 + accounts.acting.get(id).len());
         out.extend(accounts.keys.hash_of(id).to_le_bytes());
-        put(&mut out, accounts.keys.text(id).as_bytes());
+        put(out, accounts.keys.text(id).as_bytes());
         let Standing { verdict, since_ms } = accounts.standing[id as usize];
         out.push(verdict);
         out.extend(since_ms.to_le_bytes());
-        put(&mut out, accounts.acting.get(id));
-        put(&mut out, accounts.received(id).unwrap_or_default());
-        let mut graph = Vec::new();
-        self.graph.save_account(id, &mut graph);
-        put(&mut out, &graph);
-        out
+        put(out, accounts.acting.get(id));
+        put(out, accounts.received(id).unwrap_or_default());
+        framed(out, |out| {
+            self.graph.save_account(id, out);
+        });
     }
 
     /// Begins loading into a fresh engine.

@@ -1,9 +1,11 @@
 //! Checkpoints, by a thread of their own: Redis never keeps an event waiting.
 
+use super::cut::Copies;
+use super::names;
 use super::position::{Detail, position};
 use crate::kafka::journal::Offsets;
 use crate::kafka::publish::Committed;
-use crate::store::redis::{Name, RedisStoreError, Shards, Store};
+use crate::store::redis::{RedisStoreError, Shards, Store};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +15,7 @@ use std::time::{Duration, Instant};
 /// One checkpoint to be written.
 pub struct Job {
     /// Everything that changed since the last one.
-    pub records: Vec<(Name, Option<Vec<u8>>)>,
+    pub records: Copies,
     /// How far the inputs were taken.
     pub at: Offsets,
     /// Comes when the outputs of everything before are committed.
@@ -35,6 +37,8 @@ pub enum Outcome {
         bytes: u64,
         /// Another one would remove what nobody needs any more, even if nothing changes.
         untidy: bool,
+        /// Memory for the next one.
+        spare: Copies,
     },
     /// Redis cannot be used now; it is tried again.
     Waiting(String),
@@ -118,14 +122,13 @@ impl<S: Shards> Work<S> {
     }
 
     /// False: the lease is gone, or nobody waits any more.
-    fn write(&mut self, mut job: Job) -> bool {
+    fn write(&mut self, job: Job) -> bool {
         // The publisher says by itself why it did not commit.
         let Ok(outputs) = job.outputs.recv() else { return false };
         let older_to_go = job.detail.older_to_go;
         let position = position(&job.at, &outputs, job.detail);
         let count = job.records.len() as u64;
-        let bytes =
-            job.records.iter().filter_map(|(_, v)| v.as_ref().map(Vec::len)).sum::<usize>() as u64;
+        let bytes = job.records.bytes();
         let mut pause = Duration::from_millis(100);
         loop {
             let begun = Instant::now();
@@ -133,17 +136,22 @@ impl<S: Shards> Work<S> {
                 true => self.store.load(|_, _| Ok(()), |_| {}).map(|_| self.unread = false),
                 false => Ok(()),
             };
-            let written =
-                read.and_then(|()| self.store.checkpoint(&position, job.records.iter().cloned()));
+            let record = |(name, value): (&engine::Name, Option<&[u8]>)| {
+                (names::of_store(name), value.map(<[u8]>::to_vec))
+            };
+            let records = job.records.iter().map(record);
+            let written = read.and_then(|()| self.store.checkpoint(&position, records));
             match written {
                 Ok(_) => {
                     let took = begun.elapsed();
                     if older_to_go {
-                        let names = std::mem::take(&mut job.records).into_iter();
-                        self.store.keep_one_version(names.map(|(name, _)| name));
+                        let names = job.records.iter().map(|(name, _)| names::of_store(name));
+                        self.store.keep_one_version(names);
                     }
                     let untidy = self.store.is_untidy();
-                    let done = Outcome::Done { took, records: count, bytes, untidy };
+                    let mut spare = job.records;
+                    spare.clear();
+                    let done = Outcome::Done { took, records: count, bytes, untidy, spare };
                     return self.send.send(done).is_ok();
                 }
                 Err(error) if error.is_lost() || !error.is_unavailable() => {

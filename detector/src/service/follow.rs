@@ -52,6 +52,8 @@ pub struct Follower {
     /// A checkpoint at or beyond this place has all changes that are in no list.
     covered: i64,
     delivery: Delivery,
+    /// See [`Detail`].
+    born: u32,
 }
 
 impl Follower {
@@ -87,6 +89,7 @@ impl Follower {
             lists: VecDeque::new(),
             covered: detail.journal,
             delivery: settings.kafka.delivery,
+            born: detail.born,
         })
     }
 
@@ -215,16 +218,23 @@ impl Follower {
         effects.clear();
     }
 
-    /// The newest checkpoint reaches `durable` in the journal: changes before need not be remembered any more.
-    pub fn covered_by(&mut self, durable: i64) {
-        while self.lists.front().is_some_and(|since| since.journal <= durable) {
+    /// The newest checkpoint: changes before it need not be remembered any more.
+    ///
+    /// # Errors
+    /// When it is of another state than this one.
+    pub fn covered_by(&mut self, base: &Detail) -> Result<(), Trouble> {
+        position::same_configuration(base, &self.engine)?;
+        if base.born != self.born {
+            return Err(Trouble::StartOver("another instance made the state anew".into()));
+        }
+        while self.lists.front().is_some_and(|since| since.journal <= base.journal) {
             if let Some(since) = self.lists.pop_front() {
                 self.covered = since.journal;
             }
         }
         let nothing_new = self.messages == 0;
         if nothing_new || self.inside || self.taken > 0 {
-            return;
+            return Ok(());
         }
         let mut changed = self.engine.take_changed();
         let mut messages = std::mem::take(&mut self.messages);
@@ -235,12 +245,14 @@ impl Follower {
             messages += last.messages;
         }
         self.lists.push_back(Since { journal: self.place(), changed, messages });
+        Ok(())
     }
 
     /// Whether this state leads to O, and knows what changed since the checkpoint.
     pub fn fits(&self, base: &Detail, committed: &Offsets) -> bool {
         let beyond = |(tp, at): (&Tp, &i64)| committed.get(tp).is_some_and(|next| at > next);
         base.journal >= self.covered
+            && base.born == self.born
             && base.features == self.engine.versions().features
             && base.privacy == self.engine.privacy_fingerprint()
             && !self.at.iter().any(beyond)

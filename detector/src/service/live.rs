@@ -1,7 +1,8 @@
 //! The live line: batches in, effects out, checkpoints behind. One thread, which owns the state.
 
 use super::checkpoints::{Checkpoints, Job, Outcome};
-use super::cut::Cutting;
+use super::cut::{Copies, Cutting};
+use super::ends::{Ends, locked, watch};
 use super::layout::Layout;
 use super::position::Detail;
 use super::pulse::Pulse;
@@ -16,10 +17,9 @@ use crate::kafka::source::{Batch, Change, FromSource, Source};
 use crate::kafka::topics::Topics;
 use crate::store::redis::Shards;
 use crate::telemetry::{CheckpointDone, Queue, Stage};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use engine::{Engine, Wanted};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The line looks around at least this often.
@@ -29,29 +29,13 @@ const PAUSE_PER_WORK: u32 = 5;
 /// Without a durable checkpoint for so long, or for so many messages, the line waits: a restart must stay short.
 pub(super) const REPLAY_TIME_MAX: Duration = Duration::from_secs(600);
 const REPLAY_MESSAGES_MAX: u64 = 20_000_000;
+/// A standby that loads may keep checkpoints back for so long.
+pub(super) const READ_TIME_MAX: Duration = Duration::from_secs(120);
 /// Between two batches records are copied for so long.
 const SLICE_MIN: Duration = Duration::from_micros(500);
 const SLICE_MAX: Duration = Duration::from_millis(5);
 /// A publisher or a store that does not end by itself is left behind after this.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
-
-/// Where the partitions end, as far as is known.
-type Ends = Arc<Mutex<Seen>>;
-
-/// What was seen of the partitions' ends.
-#[derive(Default)]
-struct Seen {
-    ends: Offsets,
-    /// Partitions that ended earlier than before: messages were lost.
-    shrunk: BTreeSet<Tp>,
-}
-
-fn locked(ends: &Ends) -> MutexGuard<'_, Seen> {
-    ends.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How often their ends are asked for.
-const ENDS_EVERY: Duration = Duration::from_secs(2);
 
 struct Line<'a> {
     settings: &'a Settings,
@@ -72,12 +56,16 @@ struct Line<'a> {
     stopped: BTreeSet<Tp>,
     /// The next checkpoint's cut, while it is being made.
     cutting: Option<Cutting>,
+    /// Memory of the last one.
+    spare: Copies,
     /// A checkpoint is under way.
     writing: bool,
     /// The last one left something to be put in order.
     untidy: bool,
     /// Accounts erased before the newest cut.
     erased: u64,
+    /// See [`Detail`].
+    born: u32,
     /// When the last durable one was cut, and how long it took to write.
     last_cut: Instant,
     cut: Instant,
@@ -111,6 +99,7 @@ pub fn run<S: Shards + Send + 'static>(
         anew,
         unread,
         erased,
+        born,
     } = ready;
     engine.want(Wanted { scores: settings.kafka.scores.is_some(), ..Wanted::default() });
     let interval = Duration::from_millis(settings.times.commit_interval_ms.max(1) as u64);
@@ -130,7 +119,7 @@ pub fn run<S: Shards + Send + 'static>(
     let consumer = client::make(&client::consumer(&settings.kafka))?;
     let source = Source::start(consumer, reader, &at)?;
     let ends = Ends::default();
-    let newcomers = watch_partitions(settings, &at, &ends, stop)?;
+    let newcomers = watch(settings, &at, &ends, stop)?;
     tracing::info!(
         epoch,
         replayed,
@@ -161,9 +150,11 @@ pub fn run<S: Shards + Send + 'static>(
         at,
         stopped: BTreeSet::new(),
         cutting: None,
+        spare: Copies::default(),
         writing: false,
         untidy: false,
         erased,
+        born,
         last_cut: Instant::now(),
         cut: Instant::now(),
         cut_ts_ms: 0,
@@ -222,8 +213,13 @@ impl Line<'_> {
             }
         }
         let pause = self.settings.checkpoint_every.max(self.took * PAUSE_PER_WORK);
-        if !self.writing && (self.since_cut > 0 || self.untidy) && self.cut.elapsed() >= pause {
-            self.cutting.get_or_insert_with(|| Cutting::begin(&mut self.engine));
+        let due =
+            !self.writing && (self.since_cut > 0 || self.untidy) && self.cut.elapsed() >= pause;
+        let is_read = self.pulse.is_being_read() && self.cut.elapsed() < READ_TIME_MAX;
+        if due && !is_read {
+            self.cutting.get_or_insert_with(|| {
+                Cutting::begin(&mut self.engine, std::mem::take(&mut self.spare))
+            });
         }
         // Copying gets about as much time as the line.
         let slice = begun.elapsed().clamp(SLICE_MIN, SLICE_MAX);
@@ -335,10 +331,14 @@ impl Line<'_> {
     /// Cuts the state here, at a batch's end.
     fn checkpoint(&mut self) -> Result<(), Trouble> {
         let outputs = self.publisher.cut()?;
-        let cutting = self.cutting.take().unwrap_or_else(|| Cutting::begin(&mut self.engine));
+        let cutting = self
+            .cutting
+            .take()
+            .unwrap_or_else(|| Cutting::begin(&mut self.engine, std::mem::take(&mut self.spare)));
         let (records, stood, rounds) = cutting.cut(&mut self.engine);
         tracing::debug!(records = records.len(), seconds = stood.as_secs_f64(), rounds, "cut");
         let mut detail = Detail::of(&self.engine);
+        detail.born = self.born;
         detail.older_to_go = detail.erased > self.erased;
         self.erased = detail.erased;
         self.checkpoints.write(Job { records, at: self.at.clone(), outputs, detail });
@@ -358,7 +358,8 @@ impl Line<'_> {
                 }
             };
             match outcome {
-                Outcome::Done { took, records, bytes, untidy } => {
+                Outcome::Done { took, records, bytes, untidy, spare } => {
+                    self.spare = spare;
                     self.untidy = untidy;
                     tracing::debug!(records, bytes, seconds = took.as_secs_f64(), "checkpoint");
                     self.around.telemetry.checkpoint_done(&CheckpointDone { took, bytes, records });
@@ -407,56 +408,4 @@ impl Line<'_> {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-}
-
-/// Asks now and then whether there are new partitions, by a thread of its own.
-fn watch_partitions(
-    settings: &Settings,
-    at: &Offsets,
-    ends: &Ends,
-    stop: &Stop,
-) -> Result<Receiver<Offsets>, Trouble> {
-    let (send, receive): (Sender<Offsets>, _) = bounded(1);
-    let topics = Topics::new(&settings.kafka)?;
-    let every = Duration::from_millis(settings.times.partitions_every_ms.max(1000) as u64);
-    let mut known: Vec<Tp> = at.keys().cloned().collect();
-    let (stop, ends) = (stop.clone(), ends.clone());
-    let body = move || {
-        let (mut asked, mut looked) = (Instant::now(), None::<Instant>);
-        // A life that ended leaves its receiver.
-        while !stop.asked() && Arc::strong_count(&ends) > 1 {
-            if looked.is_none_or(|looked| looked.elapsed() > ENDS_EVERY) {
-                looked = Some(Instant::now());
-                let found =
-                    known.iter().filter_map(|tp| Some((tp.clone(), topics.bounds(tp).ok()?.1)));
-                let found: Offsets = found.collect();
-                let mut seen = locked(&ends);
-                for (tp, end) in found {
-                    if seen.ends.insert(tp.clone(), end).is_some_and(|before| before > end) {
-                        seen.shrunk.insert(tp);
-                    }
-                }
-            }
-            std::thread::sleep(Duration::from_millis(100));
-            if asked.elapsed() < every {
-                continue;
-            }
-            asked = Instant::now();
-            let Ok(now) = topics.inputs() else { continue };
-            let mut new = Offsets::new();
-            for tp in now {
-                if !known.contains(&tp)
-                    && let Ok((low, _)) = topics.bounds(&tp)
-                {
-                    known.push(tp.clone());
-                    new.insert(tp, low);
-                }
-            }
-            if !new.is_empty() && send.send(new).is_err() {
-                return;
-            }
-        }
-    };
-    let thread = std::thread::Builder::new().name("partitions".into()).spawn(body);
-    thread.map(|_| receive).map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))
 }

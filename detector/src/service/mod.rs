@@ -8,6 +8,7 @@
 
 mod checkpoints;
 pub mod cut;
+mod ends;
 mod follow;
 mod layout;
 mod live;

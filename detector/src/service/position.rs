@@ -23,6 +23,10 @@ pub struct Detail {
     pub model: String,
     /// Names the `privacy.key`.
     pub privacy: Option<String>,
+    /// The epoch in which the state was made on a person's word, anew or empty; 0: it comes from the first message. Two states with
+    /// another one have nothing to do with each other.
+    #[serde(default)]
+    pub born: u32,
     /// How many accounts were erased so far.
     #[serde(default)]
     pub erased: u64,

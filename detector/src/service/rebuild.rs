@@ -1,5 +1,6 @@
 //! A state that is not that of a checkpoint, on a person's word: empty, or made anew from what the topics still hold.
 
+use super::position::Detail;
 use super::published::Actions;
 use super::start::ends;
 use super::{Around, Begin, Settings, Stop, names, position};
@@ -31,6 +32,7 @@ pub fn begin<S: Shards>(
     topics: &Topics,
     begins: &Offsets,
     committed: Offsets,
+    born: u32,
     around: &Around,
     stop: &Stop,
 ) -> Result<(Engine, Offsets, Committed), Trouble> {
@@ -57,7 +59,7 @@ pub fn begin<S: Shards>(
         Actions::from_the_first(settings, topics)?.to_end(&mut engine, topics)?;
     }
     let outputs = ends(topics, settings)?;
-    let position = position::position(&at, &outputs, position::Detail::of(&engine));
+    let position = position::position(&at, &outputs, Detail { born, ..Detail::of(&engine) });
     store.first_checkpoint(&position)?;
     let mut records = Vec::new();
     engine.save_named(&mut |name, value| records.push((names::of_store(&name), value)));

@@ -97,12 +97,19 @@ impl Standby {
         let Some(topics) = &self.topics else { return Ok(()) };
         let Some(follower) = &mut self.follower else {
             // Before its first checkpoint there is nothing to follow.
-            let Some((tag, base)) = store.peek_base()? else { return Ok(()) };
+            let Some((_, base)) = store.peek_base()? else { return Ok(()) };
             let engine = settings.engine()?;
             position::same_configuration(&position::read(&base)?, &engine)?;
-            let follower = Follower::begin(settings, topics, &base, engine, |engine| {
+            // The owner lets the one that is read be, also for a second try.
+            store.will_read(super::live::READ_TIME_MAX)?;
+            let Some((tag, base)) = store.peek_base()? else { return Ok(()) };
+            let begun = Follower::begin(settings, topics, &base, engine, |engine| {
                 fill(engine, None, |each| store.peek_load(tag, each, |_| around.health.beat()))
-            })?;
+            });
+            if !matches!(begun, Err(Trouble::StartOver(_))) {
+                store.has_read()?;
+            }
+            let follower = begun?;
             tracing::info!(checkpoint = %tag, "loaded; following the live instance");
             self.follower = Some(follower);
             self.asked_base = None;
@@ -113,9 +120,7 @@ impl Standby {
             self.asked_base = Some(Instant::now());
             // What cannot be asked now is asked the next time.
             if let Ok(Some((_, base))) = store.peek_base() {
-                let detail = position::read(&base)?;
-                position::same_configuration(&detail, follower.engine())?;
-                follower.covered_by(detail.journal);
+                follower.covered_by(&position::read(&base)?)?;
             }
             around.telemetry.size(&follower.engine().size());
         }

@@ -39,6 +39,8 @@ pub struct Ready<S> {
     pub unread: bool,
     /// Accounts erased before the checkpoint that it came from.
     pub erased: u64,
+    /// See [`Detail`].
+    pub born: u32,
 }
 
 impl From<RedisStoreError> for Trouble {
@@ -82,10 +84,10 @@ pub fn start<S: Shards>(
     }
     if settings.asked() != Begin::Checkpoint {
         let (engine, at, outputs) =
-            rebuild::begin(settings, &mut store, &topics, &begins, committed, around, stop)?;
+            rebuild::begin(settings, &mut store, &topics, &begins, committed, epoch, around, stop)?;
         settings.begun.store(true, std::sync::atomic::Ordering::Relaxed);
         let (replayed, anew, unread) = (0, true, false);
-        let erased = engine.counts().erased;
+        let (erased, born) = (engine.counts().erased, epoch);
         return Ok(Ready {
             engine,
             store,
@@ -98,6 +100,7 @@ pub fn start<S: Shards>(
             anew,
             unread,
             erased,
+            born,
         });
     }
     // A partition with a commit began at 0 as far as anybody can tell: what retention left says nothing about it, and an empty
@@ -164,6 +167,7 @@ pub fn start<S: Shards>(
         anew: false,
         unread,
         erased: detail.erased,
+        born: detail.born,
     })
 }
 

@@ -14,11 +14,14 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What says that an account was there, as bytes, each with what it is.
-struct Traces(Vec<(String, Vec<u8>)>);
+struct Traces {
+    prefix: String,
+    all: Vec<(String, Vec<u8>)>,
+}
 
 impl Traces {
     /// The account's id, what is made of it, and the ids of its events and actions.
-    fn of(account: &str, events: &[Value], actions: &[Value]) -> Self {
+    fn of(prefix: &str, account: &str, events: &[Value], actions: &[Value]) -> Self {
         let secret = Sha256::digest(b"detector look-up key, no secret configured");
         let hasher = KeyHasher::new(secret[..16].try_into().expect("16 bytes"));
         let mut all = vec![
@@ -42,14 +45,17 @@ impl Traces {
             let bytes = (0..id.len()).step_by(2).map(|at| u8::from_str_radix(&id[at..at + 2], 16));
             all.push((format!("action {id}"), bytes.collect::<Result<_, _>>().expect("hex")));
         }
-        Self(all)
+        Self { prefix: prefix.to_owned(), all }
     }
 
     /// Where in Redis any of it stands.
     fn found(&self, stack: &Stack) -> BTreeSet<String> {
         let client = redis::Client::open(stack.redis()).expect("an address");
         let mut redis = client.get_connection().expect("it answers");
-        let keys: Vec<Vec<u8>> = redis::cmd("KEYS").arg("*").query(&mut redis).expect("it answers");
+        let keys: Vec<Vec<u8>> = redis::cmd("KEYS")
+            .arg(format!("{}*", self.prefix))
+            .query(&mut redis)
+            .expect("it answers");
         let mut found = BTreeSet::new();
         for key in keys {
             let kind: String = redis::cmd("TYPE").arg(&key).query(&mut redis).expect("it answers");
@@ -59,7 +65,7 @@ impl Traces {
                 "none" => continue,
                 other => panic!("a key of type {other}"),
             };
-            for (what, trace) in &self.0 {
+            for (what, trace) in &self.all {
                 let holds = |bytes: &[u8]| bytes.windows(trace.len()).any(|w| w == &trace[..]);
                 if holds(&key) || values.iter().any(|value| holds(value)) {
                     found.insert(format!("{what} in {}", String::from_utf8_lossy(&key)));
@@ -124,8 +130,12 @@ fn an_erased_account_leaves_no_trace_and_a_replay_brings_none_back() {
             .or_else(|| actions[0]["account"].as_str())
             .expect("somebody was acted against")
             .to_owned();
-        let traces =
-            Traces::of(&account, &of_account(&events, &account), &of_account(&actions, &account));
+        let traces = Traces::of(
+            prefix,
+            &account,
+            &of_account(&events, &account),
+            &of_account(&actions, &account),
+        );
         let path = format!("/v1/accounts/{account}");
         assert_eq!(service.get(&path).expect("it answers").0, 200);
         if checkpoints == &often {
