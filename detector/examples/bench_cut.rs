@@ -59,10 +59,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (listed, mut longest, mut meanwhile) = (begun.elapsed(), begun.elapsed(), 0);
         loop {
             let Some(batch) = batches.next() else { break };
-            let slice = step(&mut engine, batch).min(Duration::from_millis(5));
+            let worked = step(&mut engine, batch);
             meanwhile += batch.len();
             let begun = Instant::now();
-            let last = cutting.go_on(&mut engine, slice);
+            let last = cutting.go_on(&mut engine, worked);
             longest = longest.max(begun.elapsed());
             if last {
                 break;

@@ -7,11 +7,17 @@ use std::time::{Duration, Instant};
 
 /// The line may stand still for about so long at the cut.
 const STOP_MAX: Duration = Duration::from_millis(10);
+/// Shortest slice: without input there is nothing to wait for.
+const SLICE_MIN: Duration = Duration::from_micros(500);
 /// Records between two looks at the clock.
 const RECORDS: usize = 64;
-/// A round that leaves more than this share of what it began with makes no headway; the line is then faster than the copying.
+/// Longest slice, whatever the line takes.
+const SLICE_MAX: Duration = Duration::from_millis(20);
+/// With every round copying gets twice the share of before, up to this one; from there on a round that leaves more than
+/// [`HEADWAY`] of what it began with was the last.
+const SHARE_ROUNDS: u32 = 5;
 const HEADWAY: f64 = 0.8;
-const ROUNDS_MAX: u32 = 8;
+const ROUNDS_MAX: u32 = 12;
 /// Copies lie one after the other in blocks of this size, or their own where they are longer.
 const BLOCK: usize = 1 << 20;
 /// Blocks that are kept to be used again.
@@ -96,9 +102,12 @@ impl Cutting {
         Self { left, copies, rounds: 1, began_with, copied: 0, spent }
     }
 
-    /// Copies for about `slice`. True: what is left can be copied at once.
-    pub fn go_on(&mut self, engine: &mut Engine, slice: Duration) -> bool {
+    /// Copies for about as long as the line worked since the last time, and longer with every round, so that it comes to an end
+    /// however fast the line is. True: what is left can be copied at once.
+    pub fn go_on(&mut self, engine: &mut Engine, worked: Duration) -> bool {
         let begun = Instant::now();
+        let slice = worked * (1 << (self.rounds - 1).min(SHARE_ROUNDS - 1));
+        let slice = slice.clamp(SLICE_MIN, SLICE_MAX);
         while begun.elapsed() < slice && !self.left.is_empty() {
             self.copy(engine, RECORDS);
         }
@@ -110,7 +119,8 @@ impl Cutting {
         let left = self.left.len();
         let per_record = self.spent.as_secs_f64() / self.copied.max(1) as f64;
         let short = left as f64 * per_record <= STOP_MAX.as_secs_f64();
-        let no_headway = left as f64 > self.began_with as f64 * HEADWAY;
+        let no_headway =
+            self.rounds >= SHARE_ROUNDS && left as f64 > self.began_with as f64 * HEADWAY;
         self.began_with = left;
         self.rounds += 1;
         short || no_headway || self.rounds > ROUNDS_MAX

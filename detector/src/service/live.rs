@@ -31,9 +31,6 @@ pub(super) const REPLAY_TIME_MAX: Duration = Duration::from_secs(600);
 const REPLAY_MESSAGES_MAX: u64 = 20_000_000;
 /// A standby that loads may keep checkpoints back for so long.
 pub(super) const READ_TIME_MAX: Duration = Duration::from_secs(120);
-/// Between two batches records are copied for so long.
-const SLICE_MIN: Duration = Duration::from_micros(500);
-const SLICE_MAX: Duration = Duration::from_millis(5);
 /// A publisher or a store that does not end by itself is left behind after this.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
 
@@ -221,9 +218,8 @@ impl Line<'_> {
                 Cutting::begin(&mut self.engine, std::mem::take(&mut self.spare))
             });
         }
-        // Copying gets about as much time as the line.
-        let slice = begun.elapsed().clamp(SLICE_MIN, SLICE_MAX);
-        if self.cutting.as_mut().is_some_and(|cutting| cutting.go_on(&mut self.engine, slice)) {
+        let worked = begun.elapsed();
+        if self.cutting.as_mut().is_some_and(|cutting| cutting.go_on(&mut self.engine, worked)) {
             self.checkpoint()?;
         }
         Ok(())
