@@ -131,11 +131,11 @@ impl<S: Shards> Work<S> {
         let bytes = job.records.bytes();
         let mut pause = Duration::from_millis(100);
         loop {
-            let begun = Instant::now();
             let read = match self.unread {
                 true => self.store.load(|_, _| Ok(()), |_| {}).map(|_| self.unread = false),
                 false => Ok(()),
             };
+            let begun = Instant::now();
             let record = |(name, value): (&engine::Name, Option<&[u8]>)| {
                 (names::of_store(name), value.map(<[u8]>::to_vec))
             };

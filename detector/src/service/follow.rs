@@ -119,20 +119,30 @@ impl Follower {
         // before, and so was the mark of whoever took over in between.
         let committed = match self.delivery {
             Delivery::ExactlyOnce => None,
-            Delivery::AtLeastOnce => Some(topics.committed(&topics.inputs()?)?),
+            Delivery::AtLeastOnce => match topics.inputs().and_then(|all| topics.committed(&all)) {
+                Ok(committed) => Some(committed),
+                // Brokers that do not answer now do so later.
+                Err(Trouble::StartOver(_)) => return Ok(()),
+                Err(trouble) => return Err(trouble),
+            },
         };
         let mut entries = Vec::new();
         let mut each = |_: &Tp, offset: i64, bytes: &[u8]| entries.push((offset, read(bytes)));
-        match committed {
-            Some(_) => self.journal.to_end(topics, &mut each)?,
+        let all_read = match committed {
+            Some(_) => self.journal.to_end(topics, &mut each),
             None => {
                 let most = RUNS_MAX.saturating_sub(self.order.len());
                 // With messages to be taken there is no time to wait for more.
                 let wait = if self.order.is_empty() { wait } else { Duration::ZERO };
-                self.journal.poll(wait, most, &mut each)?;
+                self.journal.poll(wait, most, &mut each).map(|_| ())
             }
-        }
+        };
         self.note(entries)?;
+        match all_read {
+            Ok(()) => {}
+            Err(Trouble::StartOver(_)) if committed.is_some() => return Ok(()),
+            Err(trouble) => return Err(trouble),
+        }
         self.take(committed.as_ref(), deadline)?;
         self.actions.follow(&mut self.engine, &self.at)
     }

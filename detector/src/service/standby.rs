@@ -3,7 +3,7 @@
 use super::follow::Follower;
 use super::reload::Reload;
 use super::start::fill;
-use super::{Around, Settings, Stop, position};
+use super::{Around, Begin, Settings, Stop, position};
 use crate::health::{Following, State};
 use crate::kafka::client::Trouble;
 use crate::kafka::topics::Topics;
@@ -41,7 +41,7 @@ impl Standby {
         around: &Around,
         stop: &Stop,
     ) -> Result<bool, Trouble> {
-        let mut said = false;
+        let (mut said, since) = (false, Instant::now());
         loop {
             match store.is_owner_alive() {
                 Ok(false) => return Ok(!stop.asked()),
@@ -52,6 +52,18 @@ impl Standby {
             }
             if stop.asked() {
                 return Ok(false);
+            }
+            // The sign of life of one that has just ended runs out in this time.
+            let ends = 3 * settings.redis.lease_ttl();
+            if settings.asked() != Begin::Checkpoint {
+                if since.elapsed() > ends {
+                    return Err(Trouble::Fatal(
+                        "another instance is live, and would lose its state to --cold or --rebuild-from at some later time\nhint: stop all instances first, or start this one without the option".into(),
+                    ));
+                }
+                around.health.beat();
+                std::thread::sleep(LOOK);
+                continue;
             }
             if !said {
                 said = true;

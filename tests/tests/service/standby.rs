@@ -43,6 +43,10 @@ fn a_standby_follows_and_takes_over_with_its_own_state() {
         let mut first = setup.start();
         stack.produce(&topic, &events[..part]);
         first.idle();
+        if delivery == "exactly_once" {
+            let refused = setup.start_with(&["--cold"]).ended();
+            assert!(refused.contains("another instance is live"), "{refused}");
+        }
         let mut second = setup.start();
         let at = |found: &Value| found["standby"]["journal"].as_i64();
         second.wait("a standby with a state", |f| f["state"] == "standby" && at(f) > Some(0));
