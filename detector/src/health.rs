@@ -57,6 +57,15 @@ impl Default for Limits {
     }
 }
 
+/// Where a standby stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Following {
+    /// Next offset of the journal: everything before it is in its state.
+    pub journal: i64,
+    /// Messages that the journal names beyond that.
+    pub behind: u64,
+}
+
 /// Milliseconds of a clock that only goes forward.
 type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
 
@@ -81,6 +90,9 @@ pub struct Health {
     lease_epoch: AtomicU64,
     /// `None`: the partition is ours, its lag is not known yet.
     lags: Mutex<BTreeMap<(String, i32), Option<i64>>>,
+    following: Mutex<Option<Following>>,
+    /// Partitions that cannot be read on, and why.
+    stopped: Mutex<BTreeMap<(String, i32), String>>,
 }
 
 impl std::fmt::Debug for Health {
@@ -100,6 +112,8 @@ pub(crate) struct Seen {
     pub store: Option<bool>,
     pub lease_epoch: u64,
     pub lags: BTreeMap<(String, i32), Option<i64>>,
+    pub following: Option<Following>,
+    pub stopped: BTreeMap<(String, i32), String>,
 }
 
 /// One condition of being ready.
@@ -122,6 +136,9 @@ pub struct Readiness {
     pub state: State,
     /// Each condition.
     pub conditions: Vec<Condition>,
+    /// Of a standby that has loaded the state: where it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standby: Option<Following>,
 }
 
 impl Health {
@@ -150,6 +167,8 @@ impl Health {
             store: AtomicU8::new(UNKNOWN),
             lease_epoch: AtomicU64::new(0),
             lags: Mutex::new(BTreeMap::new()),
+            following: Mutex::new(None),
+            stopped: Mutex::new(BTreeMap::new()),
         }
     }
 
@@ -195,6 +214,22 @@ impl Health {
         self.lease_epoch.store(epoch, Relaxed);
     }
 
+    /// Where a standby stands; `None`: it has no state yet, or it is no standby.
+    pub fn following(&self, following: Option<Following>) {
+        *self.following.lock().unwrap_or_else(PoisonError::into_inner) = following;
+    }
+
+    /// A partition cannot be read on; the others are.
+    pub fn stopped(&self, topic: &str, partition: i32, why: &str) {
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        stopped.insert((topic.to_owned(), partition), why.to_owned());
+    }
+
+    /// All partitions are read again.
+    pub fn none_stopped(&self) {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// The partitions that are read; lags of those that stay are kept.
     pub fn assigned(&self, partitions: impl IntoIterator<Item = (String, i32)>) {
         let mut lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
@@ -232,6 +267,8 @@ impl Health {
             store: known(&self.store),
             lease_epoch: self.lease_epoch.load(Relaxed),
             lags: self.lags.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            following: *self.following.lock().unwrap_or_else(PoisonError::into_inner),
+            stopped: self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 
@@ -270,9 +307,14 @@ impl Health {
                 ok: seen.state == State::Live,
                 detail: match seen.state {
                     State::Live => "events are scored and actions published".into(),
-                    State::Standby => {
-                        "this is a standby: it follows, and another process holds the lease".into()
-                    }
+                    State::Standby => match seen.following {
+                        Some(Following { journal, behind }) => format!(
+                            "this is a standby, at position {journal} of the journal, {behind} messages behind: another process holds the lease"
+                        ),
+                        None => {
+                            "this is a standby that has no state yet: another process holds the lease".into()
+                        }
+                    },
                     other => format!("it is {}", other.as_str()),
                 },
             },
@@ -284,6 +326,17 @@ impl Health {
                     (0, _) => "no partition is read yet".into(),
                     (n, 0) => format!("{lag} messages over {n} partitions"),
                     (n, unknown) => format!("not known for {unknown} of {n} partitions"),
+                },
+            },
+            Condition {
+                name: "partitions",
+                ok: seen.stopped.is_empty(),
+                detail: match seen.stopped.iter().next() {
+                    None => "none is stopped".into(),
+                    Some(((topic, partition), why)) => {
+                        let n = seen.stopped.len();
+                        format!("{n} stopped, the first is {topic}-{partition}: {why}")
+                    }
                 },
             },
             Condition {
@@ -300,6 +353,7 @@ impl Health {
             answers("source", seen.source),
             answers("store", seen.store),
         ];
-        Readiness { ready: conditions.iter().all(|c| c.ok), state: seen.state, conditions }
+        let ready = conditions.iter().all(|c| c.ok);
+        Readiness { ready, state: seen.state, conditions, standby: seen.following }
     }
 }

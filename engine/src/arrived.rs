@@ -29,6 +29,8 @@ pub(crate) struct Arrived {
     pub allowed: bool,
     /// Whether entity keys are already in the form in which they are stored.
     pub stored: bool,
+    /// Its time is ahead of any clock: it counts as of the newest time taken, if that is earlier.
+    pub ahead: bool,
 }
 
 impl Engine {
@@ -44,7 +46,14 @@ impl Engine {
             target: event.target.as_ref().map(|key| self.hasher.hash(ACCOUNT_DOMAIN, key)),
             entities: event.entities.iter().map(hash).collect(),
         };
-        Arrived { allowed: self.is_allowed(&event), event, source, hashes, stored: false }
+        Arrived {
+            allowed: self.is_allowed(&event),
+            event,
+            source,
+            hashes,
+            stored: false,
+            ahead: false,
+        }
     }
 
     fn is_allowed(&self, event: &Event) -> bool {
@@ -88,7 +97,7 @@ pub(crate) struct HeldV1 {
 
 impl HeldV1 {
     pub(crate) fn new(held: &Arrived) -> Self {
-        let Arrived { event, source, hashes, allowed, stored: _ } = held;
+        let Arrived { event, source, hashes, allowed, stored: _, ahead: _ } = held;
         let entities = event.entities.iter().zip(&hashes.entities);
         Self {
             event_id: event.event_id.clone(),
@@ -125,6 +134,7 @@ impl HeldV1 {
             hashes: KeyHashes { event, account, target, entities: entities.map(|e| e.2).collect() },
             allowed: self.allowed,
             stored: true,
+            ahead: false,
         }
     }
 }

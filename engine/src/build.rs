@@ -1,5 +1,6 @@
 //! From a configuration and a bundle to an engine, or everything that is wrong with them.
 
+use crate::changed::Changed;
 use crate::config::Config;
 use crate::decide::{Deciding, ViaColumn};
 use crate::effects::Counts;
@@ -256,6 +257,7 @@ impl Engine {
             held: Vec::new(),
             held_ids: BTreeSet::new(),
             counts: Counts::default(),
+            carried: Changed::default(),
             sweep_at: 0,
             unswept: 0,
             strict_ties,

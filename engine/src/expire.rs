@@ -10,11 +10,21 @@ use features::blocks::head::Head;
 
 /// When a profile was last touched; `None` if it never was.
 fn last_ms(profile: &[u8]) -> Option<i64> {
+    head(profile).map(|head| head.last_ms)
+}
+
+/// The head of a profile that was touched.
+fn head(profile: &[u8]) -> Option<&Head> {
     let head: &Head = try_from_bytes(profile.get(..size_of::<Head>())?).ok()?;
-    (head.events > 0).then_some(head.last_ms)
+    (head.events > 0).then_some(head)
 }
 
 impl Engine {
+    /// When an account was first seen to do something; `None` if it never was.
+    pub(crate) fn account_first_ms(&self, id: u32) -> Option<i64> {
+        head(self.accounts.acting.get(id)).map(|head| head.first_ms)
+    }
+
     fn account_last_ms(&self, id: u32) -> Option<i64> {
         let acted = last_ms(self.accounts.acting.get(id));
         acted.max(self.accounts.received(id).and_then(last_ms))

@@ -171,6 +171,8 @@ impl Interner {
             entry.remove();
         }
         self.live[slot] = false;
+        // Nothing is left of a key that was to be erased.
+        self.hashes[slot] = 0;
         let text = std::mem::take(&mut self.texts[slot]);
         if let Some(log) = &mut self.log {
             log.push(Change::Forgotten { id, hash, text });

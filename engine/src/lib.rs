@@ -11,8 +11,11 @@
 mod ahead;
 mod arrived;
 mod build;
+mod carry;
+mod changed;
 pub mod config;
 mod decide;
+mod decider;
 mod edges;
 pub mod effects;
 mod expire;
@@ -39,10 +42,13 @@ mod step;
 pub mod wire;
 
 pub use build::{Options, Size, Versions};
+pub use carry::Carry;
+pub use changed::Changed;
 pub use decide::Draft;
+pub use decider::Decider;
 pub use explain::Explanation;
 pub use finish::Finisher;
-pub use named::{ACCOUNT_KIND, Name};
+pub use named::{ACCOUNT_KIND, Name, Save};
 pub use opening::OPENING_EVENTS;
 pub use preview::{Preview, Unscored};
 pub use published::PublishedAction;

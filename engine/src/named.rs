@@ -4,10 +4,10 @@
 //! Value of a profile, little-endian: form (1 byte, 1), tag (1 byte, `a` or `e`), id (u32), then parts, each with its length
 //! (u32) before it: the record, the policy's record (accounts only), and the line of the link graph that others link to.
 
-use crate::snapshot::{LoadError, Loading, damaged, get, key, put, take_array};
+use crate::changed::Changed;
+use crate::snapshot::{LoadError, Loading, damaged, framed, get, key, put, take_array};
 use crate::step::Engine;
 use compact_str::{CompactString, format_compact};
-use std::collections::BTreeSet;
 
 /// Version of the values' form.
 const FORM: u8 = 1;
@@ -30,6 +30,9 @@ pub enum Name {
     Global(CompactString),
 }
 
+/// Takes what is saved under a name; `None`: it is gone.
+pub type Save<'a> = dyn FnMut(Name, Option<&[u8]>) + 'a;
+
 impl Engine {
     /// From now on the keys of what is forgotten are remembered until the next [`Engine::save_named`], which must be called from
     /// time to time. Without it nothing is kept.
@@ -41,78 +44,61 @@ impl Engine {
     /// As [`Engine::save_changes`], under names. Call it between steps, and [`Engine::name_forgotten`] before the first step.
     /// O(what changed).
     pub fn save_named(&mut self, save: &mut dyn FnMut(Name, Option<Vec<u8>>)) {
-        let mut accounts: BTreeSet<u32> = BTreeSet::new();
-        let mut entities: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); self.kinds.len()];
-        let (graph_accounts, graph_entities) = self.graph.take_dirty();
-        accounts.extend(graph_accounts);
-        accounts.extend(self.accounts.dirty.take());
-        for node in graph_entities {
-            match self.nodes.kind_of(node) {
-                Some(kind) => entities[kind].insert(node.index()),
-                None => accounts.insert(node.index()),
-            };
-        }
-        for hash in std::mem::take(&mut self.deciding.dirty) {
-            accounts.extend(self.accounts.keys.find(hash));
-        }
+        let mut changed = self.take_changed();
+        let save = &mut |name, value: Option<&[u8]>| save(name, value.map(<[u8]>::to_vec));
+        self.save_some(&mut changed, usize::MAX, save);
+        self.save_globals(save);
+    }
+
+    /// Takes up to `most` names off a list of changes and hands over what stands under them now: what changes later is in a later
+    /// list, and its newer value is then the one that counts.
+    pub fn save_some(&self, changed: &mut Changed, most: usize, save: &mut Save<'_>) {
+        let (mut left, mut buffer) = (most, Vec::with_capacity(4096));
         let account = CompactString::const_new(ACCOUNT_KIND);
-        for (hash, key) in self.accounts.keys.take_gone() {
-            if self.accounts.keys.find(hash).is_none() {
-                save(Name::Profile { kind: account.clone(), key }, None);
-            }
-        }
-        for id in accounts {
-            if self.accounts.keys.is_live(id) {
-                let key = self.accounts.keys.text(id).into();
-                save(Name::Profile { kind: account.clone(), key }, Some(self.named_account(id)));
-            }
-        }
-        for (number, ids) in entities.iter_mut().enumerate() {
-            let name: CompactString = self.schema.kinds()[number].name.as_str().into();
-            let Some(kind) = self.kinds[number].as_mut() else { continue };
-            ids.extend(kind.dirty.take());
-            let gone = kind.keys.take_gone();
+        let keys = &self.accounts.keys;
+        let write = &mut |id, out: &mut Vec<u8>| self.named_account(id, out);
+        changed.accounts.take(&mut left, keys, &account, &mut buffer, write, save);
+        for (number, of_kind) in changed.kinds.iter_mut().enumerate() {
             let Some(kind) = self.kinds[number].as_ref() else { continue };
-            for (hash, key) in gone {
-                if kind.keys.find(hash).is_none() {
-                    save(Name::Profile { kind: name.clone(), key }, None);
-                }
-            }
-            for &id in ids.iter() {
-                if kind.keys.is_live(id) {
-                    let key = kind.keys.text(id).into();
-                    let value = self.named_entity(number, id);
-                    save(Name::Profile { kind: name.clone(), key }, Some(value));
-                }
-            }
+            let name: CompactString = self.schema.kinds()[number].name.as_str().into();
+            let write = &mut |id, out: &mut Vec<u8>| self.named_entity(number, id, out);
+            of_kind.take(&mut left, &kind.keys, &name, &mut buffer, write, save);
         }
-        for (chunk, bytes) in self.recent.take_dirty() {
-            save(Name::Global(format_compact!("{RECENT}{chunk}")), bytes);
+        while left > 0
+            && let Some(chunk) = changed.recent.pop()
+        {
+            left -= 1;
+            let name = Name::Global(format_compact!("{RECENT}{chunk}"));
+            save(name, self.recent.chunk(chunk).as_deref());
         }
-        save(Name::Global(GLOBALS.into()), Some(self.globals_record()));
     }
 
-    fn named_account(&self, id: u32) -> Vec<u8> {
-        let mut out = vec![FORM, b'a'];
+    /// Hands over what belongs to no key, and is in no list: with the last records of a cut.
+    pub fn save_globals(&self, save: &mut Save<'_>) {
+        save(Name::Global(GLOBALS.into()), Some(&self.globals_record()));
+    }
+
+    fn named_account(&self, id: u32, out: &mut Vec<u8>) {
+        out.extend([FORM, b'a']);
         out.extend(id.to_le_bytes());
-        put(&mut out, &self.account_record(id));
+        framed(out, |out| self.write_account(id, out));
         let policy = self.deciding.states.get(&self.accounts.keys.hash_of(id));
-        put(&mut out, policy.map(|state| state.to_bytes()).as_ref().map_or(&[], |b| &b[..]));
-        let mut line = Vec::new();
-        self.graph.save_entity(graph::Node::new(0, id), &mut line);
-        put(&mut out, &line);
-        out
+        put(out, policy.map(|state| state.to_bytes()).as_ref().map_or(&[], |b| &b[..]));
+        framed(out, |out| {
+            self.graph.save_entity(graph::Node::new(0, id), out);
+        });
     }
 
-    fn named_entity(&self, kind: usize, id: u32) -> Vec<u8> {
-        let mut out = vec![FORM, b'e'];
+    fn named_entity(&self, kind: usize, id: u32, out: &mut Vec<u8>) {
+        out.extend([FORM, b'e']);
         out.extend(id.to_le_bytes());
-        put(&mut out, &self.entity_record(kind, id).unwrap_or_default());
-        put(&mut out, &[]);
-        let mut line = Vec::new();
-        self.graph.save_entity(self.nodes.node(kind as u8, id), &mut line);
-        put(&mut out, &line);
-        out
+        framed(out, |out| {
+            self.write_entity(kind, id, out);
+        });
+        put(out, &[]);
+        framed(out, |out| {
+            self.graph.save_entity(self.nodes.node(kind as u8, id), out);
+        });
     }
 }
 

@@ -30,12 +30,19 @@ impl Engine {
     pub fn apply_published(&mut self, published: &PublishedAction<'_>) {
         let hash = self.hasher.hash(ACCOUNT_DOMAIN, published.account);
         let Some(action_id) = id(published.action_id) else { return };
-        if self.accounts.keys.find(hash).is_none() {
+        let Some(account) = self.accounts.keys.find(hash) else { return };
+        let reverses = published.reverses.and_then(id);
+        // What was done to one who was erased, or forgotten, and came back, is not done to this one.
+        let known_since_ms = self.account_first_ms(account);
+        let before = known_since_ms.is_none_or(|first_ms| published.at_ms < first_ms);
+        if (before && reverses.is_none())
+            || (reverses.is_some() && !self.deciding.states.contains_key(&hash))
+        {
             return;
         }
         let deciding = &mut self.deciding;
         let mut state = deciding.states.get(&hash).copied().unwrap_or_default();
-        match (published.reverses.and_then(id), ActionKind::from_name(published.action)) {
+        match (reverses, ActionKind::from_name(published.action)) {
             (Some(undone), _) => deciding.policy.apply_reversed(&mut state, undone),
             (None, Some(action)) => {
                 let put = Published {

@@ -245,6 +245,11 @@ impl RecentEvents {
 
     /// Chunks changed since the last call, with their bytes (`None`: gone), and the sequence of the front.
     pub fn take_dirty(&mut self) -> Vec<(u64, Option<Vec<u8>>)> {
+        self.take_dirty_chunks().into_iter().map(|number| (number, self.chunk(number))).collect()
+    }
+
+    /// The numbers of the chunks that changed since the last call, or went.
+    pub fn take_dirty_chunks(&mut self) -> Vec<u64> {
         let end = self.first + self.ring.len() as u64;
         let chunk = RECENT_CHUNK as u64;
         let mut chunks = std::mem::take(&mut self.dirty_chunks);
@@ -252,19 +257,26 @@ impl RecentEvents {
             chunks.extend(self.dirty_from / chunk..=(end - 1) / chunk);
         }
         self.dirty_from = end;
-        let mut out: Vec<_> =
-            std::mem::take(&mut self.dropped_chunks).into_iter().map(|c| (c, None)).collect();
-        for number in chunks {
-            let from = (number * chunk).max(self.first);
-            let to = ((number + 1) * chunk).min(end);
-            let mut bytes = Vec::with_capacity(8 + (to.saturating_sub(from)) as usize * 56);
-            bytes.extend_from_slice(&from.to_le_bytes());
-            for seq in from..to {
-                write_entry(&mut bytes, &self.ring[(seq - self.first) as usize]);
-            }
-            out.push((number, Some(bytes)));
-        }
+        let mut out = std::mem::take(&mut self.dropped_chunks);
+        out.extend(chunks);
         out
+    }
+
+    /// The bytes of a chunk; `None` when all of it was forgotten.
+    pub fn chunk(&self, number: u64) -> Option<Vec<u8>> {
+        let end = self.first + self.ring.len() as u64;
+        let chunk = RECENT_CHUNK as u64;
+        if (number + 1) * chunk <= self.first {
+            return None;
+        }
+        let from = (number * chunk).max(self.first);
+        let to = ((number + 1) * chunk).min(end);
+        let mut bytes = Vec::with_capacity(8 + (to.saturating_sub(from)) as usize * 56);
+        bytes.extend_from_slice(&from.to_le_bytes());
+        for seq in from..to {
+            write_entry(&mut bytes, &self.ring[(seq - self.first) as usize]);
+        }
+        Some(bytes)
     }
 
     /// The sequence number of the oldest event: saved beside the chunks.

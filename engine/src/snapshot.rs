@@ -5,6 +5,7 @@
 //! events, `g` globals. Ids are kept, so that nothing depends on the order of loading.
 
 use crate::arrived::HeldV1;
+use crate::carry::Carry;
 use crate::effects::Counts;
 use crate::policy::{AccountPolicyState, CapState};
 use crate::state::Standing;
@@ -55,6 +56,17 @@ pub(crate) fn key(tag: u8, kind: u8, id: u64) -> Vec<u8> {
 pub(crate) fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend((bytes.len() as u32).to_le_bytes());
     out.extend(bytes);
+}
+
+/// Writes a part with its length before it.
+pub(crate) fn framed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let at = out.len();
+    out.extend([0; 4]);
+    write(out);
+    let length = (out.len() - at - 4) as u32;
+    if let Some(place) = out.get_mut(at..at + 4) {
+        place.copy_from_slice(&length.to_le_bytes());
+    }
 }
 
 fn take<'a>(rest: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {
@@ -133,33 +145,45 @@ impl Engine {
 
     /// A thing's key and profile; `None` when its id is free.
     pub(crate) fn entity_record(&self, kind: usize, id: u32) -> Option<Vec<u8>> {
-        let entities = self.kinds[kind].as_ref().filter(|k| k.keys.is_live(id))?;
-        let mut out = Vec::with_capacity(64 + entities.profiles.get(id).len());
+        let mut out = Vec::with_capacity(512);
+        self.write_entity(kind, id, &mut out).then_some(out)
+    }
+
+    /// As [`Self::entity_record`], behind what is in `out`. False: its id is free.
+    pub(crate) fn write_entity(&self, kind: usize, id: u32, out: &mut Vec<u8>) -> bool {
+        let Some(entities) = self.kinds[kind].as_ref().filter(|k| k.keys.is_live(id)) else {
+            return false;
+        };
         out.extend(entities.keys.hash_of(id).to_le_bytes());
-        put(&mut out, entities.keys.text(id).as_bytes());
-        put(&mut out, entities.profiles.get(id));
-        Some(out)
+        put(out, entities.keys.text(id).as_bytes());
+        put(out, entities.profiles.get(id));
+        true
     }
 
     pub(crate) fn account_record(&self, id: u32) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256 + self.accounts.acting.get(id).len());
+        self.write_account(id, &mut out);
+        out
+    }
+
+    /// An account's key, verdict, profiles and links, behind what is in `out`.
+    pub(crate) fn write_account(&self, id: u32, out: &mut Vec<u8>) {
         let accounts = &self.accounts;
-        let mut out = Vec::with_capacity(256 + accounts.acting.get(id).len());
         out.extend(accounts.keys.hash_of(id).to_le_bytes());
-        put(&mut out, accounts.keys.text(id).as_bytes());
+        put(out, accounts.keys.text(id).as_bytes());
         let Standing { verdict, since_ms } = accounts.standing[id as usize];
         out.push(verdict);
         out.extend(since_ms.to_le_bytes());
-        put(&mut out, accounts.acting.get(id));
-        put(&mut out, accounts.received(id).unwrap_or_default());
-        let mut graph = Vec::new();
-        self.graph.save_account(id, &mut graph);
-        put(&mut out, &graph);
-        out
+        put(out, accounts.acting.get(id));
+        put(out, accounts.received(id).unwrap_or_default());
+        framed(out, |out| {
+            self.graph.save_account(id, out);
+        });
     }
 
     /// Begins loading into a fresh engine.
     pub fn loading(&mut self) -> Loading<'_> {
-        Loading { engine: self, chunks: Vec::new(), globals: None }
+        Loading { engine: self, chunks: Vec::new(), globals: None, carry: None }
     }
 }
 
@@ -168,6 +192,26 @@ pub struct Loading<'a> {
     pub(crate) engine: &'a mut Engine,
     chunks: Vec<(u64, Vec<u8>)>,
     globals: Option<Globals>,
+    carry: Option<&'a Carry>,
+}
+
+impl<'a> Loading<'a> {
+    /// Profiles are of an older feature set.
+    pub fn carrying(&mut self, carry: &'a Carry) {
+        self.carry = Some(carry);
+    }
+}
+
+/// Puts a saved profile into its place. `None`: it does not fit.
+fn put_profile(carry: Option<&Carry>, role: Role, saved: &[u8], place: &mut [u8]) -> Option<()> {
+    if let Some(carry) = carry {
+        return carry.fill(role, saved, place);
+    }
+    if place.len() != saved.len() {
+        return None;
+    }
+    place.copy_from_slice(saved);
+    Some(())
 }
 
 impl Loading<'_> {
@@ -235,17 +279,11 @@ impl Loading<'_> {
         engine.accounts.make_room(id);
         engine.accounts.standing[id as usize] = Standing { verdict, since_ms };
         let place = engine.accounts.acting.get_mut(id);
-        if place.len() != acting.len() {
-            return None;
-        }
-        place.copy_from_slice(acting);
+        put_profile(self.carry, Role::ACCOUNT, acting, place)?;
         if !received.is_empty() {
             let layout = engine.schema.layout(Role::TARGET)?;
             let place = engine.accounts.received_mut(id, layout);
-            if place.len() != received.len() {
-                return None;
-            }
-            place.copy_from_slice(received);
+            put_profile(self.carry, Role::TARGET, received, place)?;
         }
         engine.graph.load_account(id, graph).ok()
     }
@@ -259,12 +297,8 @@ impl Loading<'_> {
             return None;
         }
         entities.profiles.grow(id + 1);
-        let place = entities.profiles.get_mut(id);
-        if place.len() != profile.len() {
-            return None;
-        }
-        place.copy_from_slice(profile);
-        Some(())
+        let role = self.engine.schema.kinds().get(kind)?.role;
+        put_profile(self.carry, role, profile, entities.profiles.get_mut(id))
     }
 
     /// Ends loading: what is derived from records is made.

@@ -4,6 +4,7 @@
 use crate::ahead::Ahead;
 use crate::arrived::Arrived;
 use crate::build::Versions;
+use crate::changed::Changed;
 use crate::config::Config;
 use crate::decide::{Deciding, ViaColumn};
 use crate::effects::{Counts, Effects, SourceRef};
@@ -28,6 +29,9 @@ use std::sync::Arc;
 pub enum Input {
     /// Something happened.
     Event(Event, SourceRef),
+    /// Something happened, and its `ts` was ahead of the moment at which it was taken, and put back to that. In a stream of old
+    /// events even that is far ahead: such an event never moves the watermark, and counts as of it where that is earlier.
+    Ahead(Event, SourceRef),
     /// Something became known.
     Label(Label),
 }
@@ -92,6 +96,8 @@ pub struct Engine {
     pub(crate) held: Vec<Arrived>,
     pub(crate) held_ids: BTreeSet<(u64, u64)>,
     pub(crate) counts: Counts,
+    /// Changes that were taken and put back.
+    pub(crate) carried: Changed,
     pub(crate) sweep_at: u32,
     /// Events since the last sweep.
     pub(crate) unswept: u32,
@@ -121,6 +127,9 @@ impl Engine {
         loop {
             ahead.extend(batch.by_ref().take(AHEAD_MESSAGES).map(|input| match input {
                 Input::Event(event, source) => Ahead::Event(self.arrive(event, source)),
+                Input::Ahead(event, source) => {
+                    Ahead::Event(Arrived { ahead: true, ..self.arrive(event, source) })
+                }
                 Input::Label(label) => Ahead::Label(label),
             }));
             if ahead.is_empty() {
@@ -160,6 +169,9 @@ impl Engine {
     }
 
     fn event(&mut self, arrived: &mut Arrived, effects: &mut Effects) {
+        if arrived.ahead && self.first_ms.is_some() {
+            arrived.event.ts_ms = arrived.event.ts_ms.min(self.watermark_ms);
+        }
         let ts_ms = arrived.event.ts_ms;
         let jump_ms = ts_ms.saturating_sub(self.watermark_ms);
         if self.first_ms.is_some() && jump_ms > self.jump_max_ms {

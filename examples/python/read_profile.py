@@ -1,29 +1,28 @@
-"""Reads one profile from Redis: read_profile.py KIND KEY [LAYOUT_HASH] (REDIS_URL says where). docs/redis.md has the form."""
+"""Reads one profile from Redis: read_profile.py KIND KEY (REDIS_URL says where). docs/redis.md has the form."""
 import json, os, struct, sys, zlib
 import redis
 
-PREFIX = os.environ.get("DETECTOR_PREFIX", "det:")
+PREFIX, (KIND, KEY) = os.environ.get("DETECTOR_PREFIX", "det:"), sys.argv[1:]
+TYPES = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i64": "q", "f32": "f"}
 db = redis.Redis.from_url(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379"))
 
+head = db.hgetall(f"{PREFIX}{{s000}}:head")  # a checkpoint's position says by which layout it was written
+newest = max((f for f in head if f.startswith(b"r:")), key=lambda f: [int(n) for n in f[2:].split(b".")])
+position = json.loads(head[newest])
+layout = json.loads(db.get(f"{PREFIX}layout:{json.loads(position['detail'])['features']}"))
 
-def profile(kind, key, shards):
-    """The newest value, or None."""
-    quote = lambda text: "".join("%%%02X" % ord(c) if c in "{}:%" else c for c in text)
-    shard = zlib.crc32(f"{kind}:{key}".encode()) % shards
-    envelope = db.get(f"{PREFIX}{{s{shard:03}}}:p:{quote(kind)}:{quote(key)}")
-    if envelope is None:
-        return None
-    if envelope[0] != 1:
-        raise ValueError(f"envelope of format {envelope[0]}: this reads format 1")
-    epoch, number, length = struct.unpack_from("<III", envelope, 4)  # the first version is the newer one
-    return None if length == 0xFFFFFFFF else envelope[16 : 16 + length]
-
-
-shards = int(os.environ.get("DETECTOR_SHARDS") or db.hget(f"{PREFIX}{{s000}}:head", "shards"))
-value = profile(sys.argv[1], sys.argv[2], shards)
-if value is None:
+quote = lambda text: "".join("%%%02X" % ord(c) if c in "{}:%" else c for c in text)
+shard = zlib.crc32(f"{KIND}:{KEY}".encode()) % int(head[b"shards"])
+envelope = db.get(f"{PREFIX}{{s{shard:03}}}:p:{quote(KIND)}:{quote(KEY)}")
+if envelope is None or struct.unpack_from("<I", envelope, 12)[0] == 0xFFFFFFFF:
     sys.exit("no such profile")
-print(f"{len(value)} bytes")
-if len(sys.argv) > 3:  # fields: [{"name", "at", "type"}], the type as Python's struct has it
-    for field in json.loads(db.get(f"{PREFIX}layout:{sys.argv[3]}"))["fields"]:
-        print(field["name"], *struct.unpack_from("<" + field["type"], value, field["at"]))
+record, at = envelope[16 + 10 :], 0  # the first version is the newer one; form, tag, id and a length stand before its record
+for name, kind in layout["kinds"][KIND]:
+    if kind in TYPES:
+        print(name, *struct.unpack_from("<" + TYPES[kind], record, at))
+        at += struct.calcsize("<" + TYPES[kind])
+        continue
+    (size,), at = struct.unpack_from("<I", record, at), at + 4 + struct.unpack_from("<I", record, at)[0]
+    for field in layout["profiles"][name]["fields"] if kind == "profile" and size else []:
+        values = struct.unpack_from(f"<{field['count']}{TYPES[field['type']]}", record, at - size + field["offset"])
+        print(f"{name}.{field['name']}", *values)

@@ -47,14 +47,35 @@ pub fn engine_of(
     no_feedback: bool,
     strict_ties: bool,
 ) -> Result<Engine, Failure> {
+    let bundle = bundle_of(loaded, model)?;
+    engine_with(loaded, bundle.as_ref(), no_feedback, strict_ties)
+}
+
+/// Reads the bundle that a configuration, or `model` in its place, names; `None` when none does.
+///
+/// # Errors
+/// As [`read_bundle`].
+pub fn bundle_of(loaded: &Loaded, model: Option<&Path>) -> Result<Option<Bundle>, Failure> {
     let model = match (model, &loaded.config.model.path) {
         (Some(path), _) => Some(path.to_path_buf()),
         (None, Some(path)) => Some(loaded.resolve(path)),
         (None, None) => None,
     };
-    let bundle = model.map(|path| read_bundle(&path)).transpose()?;
+    model.map(|path| read_bundle(&path)).transpose()
+}
+
+/// Makes an engine of a configuration and a bundle that were read already.
+///
+/// # Errors
+/// As [`engine`].
+pub fn engine_with(
+    loaded: &Loaded,
+    bundle: Option<&Bundle>,
+    no_feedback: bool,
+    strict_ties: bool,
+) -> Result<Engine, Failure> {
     let options = Options { no_feedback, strict_ties };
-    Engine::new(loaded.config.clone(), bundle.as_ref(), options).map_err(|problems| {
+    Engine::new(loaded.config.clone(), bundle, options).map_err(|problems| {
         Failure::failed(format!("{}:\n  {}", loaded.file.display(), problems.join("\n  ")))
     })
 }

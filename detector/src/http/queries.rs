@@ -4,8 +4,9 @@
 use crate::telemetry::{Queue, Telemetry};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use engine::effects::SourceRef;
-use engine::{Engine, Explanation, Preview, Unscored};
+use engine::{Engine, Explanation, Finisher, Preview, Unscored, Versions};
 use features::event::Event;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -16,14 +17,13 @@ const BETWEEN_BATCHES_MAX: usize = 4;
 const BETWEEN_BATCHES_TIME: Duration = Duration::from_millis(2);
 
 /// A question, and where its answer goes.
-#[derive(Debug)]
 pub enum Query {
     /// Everything about an account.
     Account(String, oneshot::Sender<Option<Box<Explanation>>>),
     /// The ring around an account as a Graphviz graph; `None` if the account is not known.
     Ring(String, oneshot::Sender<Option<String>>),
-    /// What the line would make of an event.
-    Score(Box<Event>, oneshot::Sender<Result<Preview, Unscored>>),
+    /// What the line would make of an event; with what gives its reasons.
+    Score(Box<Event>, oneshot::Sender<Result<(Preview, Arc<Finisher>), Unscored>>),
 }
 
 impl Query {
@@ -37,7 +37,7 @@ impl Query {
     }
 
     /// Whoever asked may have gone; that is his affair.
-    fn answer(self, engine: &mut Engine) {
+    fn answer(self, engine: &mut Engine, finisher: &mut dyn FnMut(&Engine) -> Arc<Finisher>) {
         match self {
             Self::Account(account, reply) => {
                 let _ = reply.send(engine.explain(&account).map(Box::new));
@@ -46,17 +46,19 @@ impl Query {
                 let _ = reply.send(engine.ring_dot(&account));
             }
             Self::Score(event, reply) => {
-                let _ = reply.send(engine.preview(*event, SourceRef::default()));
+                let preview = engine.preview(*event, SourceRef::default());
+                let _ = reply.send(preview.map(|preview| (preview, finisher(engine))));
             }
         }
     }
 }
 
 /// The engine's end of the queue.
-#[derive(Debug)]
 pub struct Queries {
     waiting: Receiver<Query>,
     telemetry: Telemetry,
+    /// Of the model and policy that decided last.
+    finisher: Mutex<Option<(Arc<Versions>, Arc<Finisher>)>>,
 }
 
 /// The other end.
@@ -76,7 +78,7 @@ pub(crate) enum NotAsked {
 #[must_use]
 pub fn queries(telemetry: &Telemetry) -> (Asking, Queries) {
     let (send, waiting) = bounded(WAITING_MAX);
-    (Asking(send), Queries { waiting, telemetry: telemetry.clone() })
+    (Asking(send), Queries { waiting, telemetry: telemetry.clone(), finisher: Mutex::new(None) })
 }
 
 impl Asking {
@@ -104,11 +106,20 @@ impl Queries {
             if query.is_abandoned() {
                 continue;
             }
-            query.answer(engine);
+            query.answer(engine, &mut |engine| self.finisher(engine));
             answered += 1;
         }
         self.telemetry.answered(answered as u64);
         answered
+    }
+
+    fn finisher(&self, engine: &Engine) -> Arc<Finisher> {
+        let mut kept = self.finisher.lock().unwrap_or_else(PoisonError::into_inner);
+        let versions = engine.versions_shared();
+        match &*kept {
+            Some((of, finisher)) if Arc::ptr_eq(of, &versions) => finisher.clone(),
+            _ => kept.insert((versions, engine.finisher())).1.clone(),
+        }
     }
 
     /// For a loop that waits for its next batch: ready when there is a question. Do not receive from it, but call

@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use compact_str::CompactString;
 use engine::wire::{ActionV1, Decoder, ReasonV1, ScoresV1, VersionsV1};
-use engine::{Explanation, Finisher, Unscored};
+use engine::{Explanation, Unscored};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +37,6 @@ pub struct Context {
     pub asking: Asking,
     /// `Engine::decoder`.
     pub decoder: Arc<Decoder>,
-    /// `Engine::finisher`.
-    pub finisher: Arc<Finisher>,
 }
 
 /// A context, and what requests have to show.
@@ -207,7 +205,7 @@ async fn score(
     })?;
     let (event_id, account, ts) = (event.event_id.clone(), event.account.clone(), event.ts_ms);
     let preview = ask(&app, |reply| Query::Score(Box::new(event), reply)).await?;
-    let preview = preview.map_err(|why| {
+    let (preview, finisher) = preview.map_err(|why| {
         let (status, hint) = match why {
             Unscored::Rejected(_) => (StatusCode::UNPROCESSABLE_ENTITY, "correct the event"),
             Unscored::Redelivered => (StatusCode::CONFLICT, "give it another event_id, or none"),
@@ -218,8 +216,7 @@ async fn score(
         Problem::new(status, why.to_string(), hint)
     })?;
     let (score, decision) = (preview.score(), preview.decision());
-    let finisher = &app.context.finisher;
-    let (scores, reasons, actions) = preview.finish(finisher);
+    let (scores, reasons, actions) = preview.finish(&finisher);
     let versions = finisher.versions().clone();
     Ok(Json(ScoredV1 {
         event_id,

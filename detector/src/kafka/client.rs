@@ -148,6 +148,11 @@ pub fn consumer(section: &KafkaSection) -> Settings {
     with_tokens(section, config)
 }
 
+/// For questions about topics.
+pub fn admin(section: &KafkaSection) -> Settings {
+    with_tokens(section, base(section, &std::collections::BTreeMap::new()))
+}
+
 /// A consumer that also says when a partition's end is reached.
 pub fn reader(section: &KafkaSection) -> Settings {
     let mut settings = consumer(section);

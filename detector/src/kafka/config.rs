@@ -35,7 +35,8 @@ pub struct KafkaSection {
     pub delivery: Delivery,
     /// Outputs are gathered for so long before they are committed.
     pub commit_interval: String,
-    /// An event's `ts` may be ahead of the moment at which Kafka took it by so much; beyond, it counts as of then.
+    /// An event's `ts` may be ahead of the moment at which Kafka took it by so much; beyond, it counts as of then, or of the newest
+    /// event time taken where that is earlier.
     pub clock_ahead_max: String,
     /// Whether new partitions exist is asked this often.
     pub partitions_every: String,

@@ -2,7 +2,7 @@
 //! interleaved. Written down, and committed with the outputs, that order makes a replay come to the same bytes.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,12 +51,22 @@ impl Run {
 pub enum Entry {
     /// A batch, in its order.
     Took(Vec<Run>),
+    /// From here on this model and policy decide, for those who read along: replays decide nothing.
+    Decides {
+        /// The model's id.
+        model: String,
+        /// The policy's id.
+        policy: String,
+    },
     /// An instance goes live at these positions: what the journal has beyond them was never committed.
     Live {
         /// Its epoch.
         epoch: u64,
         /// Where it begins, each partition with the next offset to take.
         at: Vec<(String, i32, i64)>,
+        /// Its state does not come from what was taken before: it was made anew, or is empty.
+        #[serde(default)]
+        anew: bool,
     },
 }
 
@@ -71,60 +81,53 @@ pub fn push(runs: &mut Vec<Run>, topic: &str, partition: i32, offset: i64) {
     }
 }
 
-/// The runs that really count, of all entries behind a checkpoint at `from`, up to the committed positions `until`.
-///
-/// # Errors
-/// When they do not lead from the one to the other: says which partition stands where.
-pub fn runs_between(
-    from: &Offsets,
-    until: &Offsets,
-    entries: &[Entry],
-) -> Result<Vec<Run>, String> {
-    let mut runs: Vec<Run> = Vec::new();
-    for entry in entries {
-        match entry {
-            Entry::Took(took) => runs.extend(took.iter().cloned()),
-            Entry::Live { at, .. } => {
-                let at: Offsets = at
-                    .iter()
-                    .map(|(t, p, o)| (Tp { topic: t.clone(), partition: *p }, *o))
-                    .collect();
-                cut(&mut runs, &at);
-            }
-        }
-    }
-    cut(&mut runs, until);
-    let mut stand = from.clone();
-    for run in &runs {
-        let next = stand.entry(run.tp()).or_insert(run.from);
-        if run.from < *next {
-            return Err(format!(
-                "{} is taken from {} on, but stood at {next} already",
-                run.tp(),
-                run.from
-            ));
-        }
-        *next = run.to + 1;
-    }
-    for (tp, wanted) in until {
-        // A partition that nothing was taken from may stand anywhere before its first message.
-        let stands = stand.get(tp).copied();
-        let taken = runs.iter().any(|run| run.tp() == *tp);
-        if stands.is_some_and(|stands| taken && stands != *wanted)
-            || (!taken && stands.is_some_and(|s| s != *wanted))
-        {
-            let stands = stands.unwrap_or_default();
-            return Err(format!(
-                "{tp} is committed up to {wanted}, and the journal leads to {stands}"
-            ));
-        }
-    }
-    Ok(runs)
+/// What was read in the journal and is to be taken next.
+#[derive(Debug, Default)]
+pub struct Order {
+    /// Each with the offset of its entry.
+    runs: VecDeque<(i64, Run)>,
 }
 
-/// Leaves out what lies at or beyond the positions.
-fn cut(runs: &mut Vec<Run>, at: &Offsets) {
-    runs.retain(|run| at.get(&run.tp()).is_none_or(|next| run.to < *next));
+impl Order {
+    /// Adds a batch.
+    pub fn push(&mut self, entry: i64, took: Vec<Run>) {
+        self.runs.extend(took.into_iter().map(|run| (entry, run)));
+    }
+
+    /// Leaves out what lies at or beyond the positions: it was never committed.
+    pub fn cut(&mut self, at: &Offsets) {
+        self.runs.retain(|(_, run)| at.get(&run.tp()).is_none_or(|next| run.to < *next));
+    }
+
+    /// The first run.
+    pub fn front(&self) -> Option<&Run> {
+        self.runs.front().map(|(_, run)| run)
+    }
+
+    /// The offset of the first run's entry.
+    pub fn entry(&self) -> Option<i64> {
+        self.runs.front().map(|(entry, _)| *entry)
+    }
+
+    /// The first run was taken.
+    pub fn pop(&mut self) {
+        self.runs.pop_front();
+    }
+
+    /// How many runs there are.
+    pub fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// How many messages they hold.
+    pub fn messages(&self) -> u64 {
+        self.runs.iter().map(|(_, run)| u64::from(run.n)).sum()
+    }
 }
 
 #[cfg(test)]
@@ -154,26 +157,27 @@ mod tests {
 
     #[test]
     fn what_was_never_committed_is_left_out() {
-        let live = |offsets: [i64; 2]| Entry::Live {
-            epoch: 2,
-            at: at(offsets).into_iter().map(|(tp, o)| (tp.topic, tp.partition, o)).collect(),
-        };
-        let entries = [
-            Entry::Took(vec![run(0, 0, 4), run(1, 0, 1)]),
-            Entry::Took(vec![run(0, 5, 9)]),
-            live([5, 2]),
-            Entry::Took(vec![run(1, 2, 3), run(0, 5, 6)]),
-            Entry::Took(vec![run(0, 7, 9)]),
-        ];
-        let runs = runs_between(&at([0, 0]), &at([7, 4]), &entries).unwrap();
+        let mut order = Order::default();
+        order.push(0, vec![run(0, 0, 4), run(1, 0, 1)]);
+        order.push(1, vec![run(0, 5, 9)]);
+        order.cut(&at([5, 2]));
+        order.push(3, vec![run(1, 2, 3), run(0, 5, 6)]);
+        order.push(4, vec![run(0, 7, 9)]);
+        order.cut(&at([7, 4]));
+        assert_eq!((order.len(), order.messages(), order.entry()), (4, 11, Some(0)));
+        let mut runs = Vec::new();
+        while let Some(run) = order.front().cloned() {
+            runs.push(run);
+            order.pop();
+        }
         assert_eq!(runs, [run(0, 0, 4), run(1, 0, 1), run(1, 2, 3), run(0, 5, 6)]);
+        assert!(order.is_empty() && order.entry().is_none());
     }
 
     #[test]
-    fn a_journal_that_does_not_lead_there_is_refused() {
-        let took = [Entry::Took(vec![run(0, 0, 4)])];
-        assert!(runs_between(&at([0, 0]), &at([9, 0]), &took).unwrap_err().contains("events-0"));
-        assert!(runs_between(&at([3, 0]), &at([5, 0]), &took).unwrap_err().contains("already"));
-        assert_eq!(runs_between(&at([5, 3]), &at([5, 3]), &[]).unwrap(), []);
+    fn marks_of_earlier_versions_are_read() {
+        let old = r#"{"live":{"epoch":3,"at":[["events",0,7]]}}"#;
+        let entry: Entry = serde_json::from_str(old).unwrap();
+        assert_eq!(entry, Entry::Live { epoch: 3, at: vec![("events".into(), 0, 7)], anew: false });
     }
 }

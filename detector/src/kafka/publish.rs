@@ -52,6 +52,8 @@ pub struct Committed {
 
 enum Message1 {
     Publish(Box<Outputs>),
+    /// Others decide from here on.
+    DecideBy(Arc<Finisher>),
     /// Commit what was handed over so far, and say where outputs stand.
     Cut(Sender<Committed>),
 }
@@ -145,14 +147,14 @@ impl Prepared {
         Ok(Self { producer, deliveries, group, section: section.clone() })
     }
 
-    /// Begins to publish. `committed` is where outputs stand; `live` goes to the journal first, and `start` is committed with it.
+    /// Begins to publish. `committed` is where outputs stand; a mark goes to the journal first, and `start` is committed with it.
     ///
     /// # Errors
     /// When no thread can be made.
     pub fn start(
         self,
         finisher: Arc<Finisher>,
-        epoch: u64,
+        (epoch, anew): (u64, bool),
         start: Offsets,
         committed: &Committed,
         commit_interval: Duration,
@@ -174,7 +176,7 @@ impl Prepared {
             buffer: Vec::new(),
             give_back,
             commit_interval,
-            first: Some(Entry::Live { epoch, at }),
+            first: Some(Entry::Live { epoch, at, anew }),
         };
         let body = move || {
             if let Err(trouble) = work.run(&queue) {
@@ -199,6 +201,14 @@ impl Publisher {
     /// What stopped the publisher.
     pub fn publish(&self, outputs: Outputs) -> Result<(), Trouble> {
         self.send(Message1::Publish(Box::new(outputs)))
+    }
+
+    /// From the next batch on, others decide.
+    ///
+    /// # Errors
+    /// What stopped the publisher.
+    pub fn decide_by(&self, finisher: Arc<Finisher>) -> Result<(), Trouble> {
+        self.send(Message1::DecideBy(finisher))
     }
 
     /// Asks for a commit of all that was handed over; the answer comes when it is done. A closed channel is a failed publisher.
@@ -254,6 +264,7 @@ impl Work {
         self.begin()?;
         if let Some(live) = self.first.take() {
             self.journal(&live)?;
+            self.decides()?;
         }
         self.commit()?;
         loop {
@@ -278,6 +289,10 @@ impl Work {
             loop {
                 match message.take() {
                     Some(Message1::Publish(outputs)) => self.produce(*outputs)?,
+                    Some(Message1::DecideBy(finisher)) => {
+                        self.finisher = finisher;
+                        self.decides()?;
+                    }
                     Some(Message1::Cut(reply)) => {
                         cut = Some(reply);
                         break;
@@ -426,6 +441,15 @@ impl Work {
         effects.clear();
         let _ = self.give_back.try_send(effects);
         Ok(())
+    }
+
+    /// Says in the journal what decides.
+    fn decides(&self) -> Result<(), Trouble> {
+        let versions = self.finisher.versions();
+        self.journal(&Entry::Decides {
+            model: versions.model.clone(),
+            policy: versions.policy.clone(),
+        })
     }
 
     fn journal(&self, entry: &Entry) -> Result<(), Trouble> {

@@ -3,7 +3,7 @@
 use super::client::{QuietConsumer, Trouble};
 use super::journal::{self, Offsets, Run, Tp};
 use crate::registry::{NoJson, Registry};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use engine::Input;
 use engine::effects::SourceRef;
 use engine::limits::DEAD_LETTER_BYTES_MAX;
@@ -181,8 +181,13 @@ impl Reader {
             let id = || compact_str::format_compact!("{topic}-{partition}-{offset}");
             match self.decoder.event(&json, id) {
                 Ok(mut event) => {
-                    event.ts_ms = event.ts_ms.min(latest_ms);
-                    batch.inputs.push(Input::Event(event, SourceRef { partition, offset }));
+                    let source = SourceRef { partition, offset };
+                    batch.inputs.push(if event.ts_ms > latest_ms {
+                        event.ts_ms = latest_ms;
+                        Input::Ahead(event, source)
+                    } else {
+                        Input::Event(event, source)
+                    });
                     batch.originals.push(Original {
                         topic: number,
                         partition,
@@ -223,23 +228,29 @@ pub fn list(offsets: &Offsets) -> Result<TopicPartitionList, KafkaError> {
 pub enum FromSource {
     /// Messages.
     Batch(Batch),
-    /// A partition that can not be read on; the others go on.
-    Lost {
-        /// Which.
-        tp: Tp,
-        /// Why, and what to do.
-        why: String,
-    },
+    /// Some partition cannot be read on, and the client does not say which; the others go on.
+    Lost,
     /// It ended.
     Failed(Trouble),
+}
+
+/// What is to be read otherwise from now on.
+#[derive(Debug)]
+pub enum Change {
+    /// Partitions more, with the offset of their first message.
+    Add(Offsets),
+    /// Partitions that are not to be read any more.
+    Drop(Vec<Tp>),
+    /// The same partitions, taken up once more where they stand.
+    Again,
 }
 
 /// The running source.
 pub struct Source {
     /// What it says.
     pub out: Receiver<FromSource>,
-    /// Partitions to take up from now on, with the offset of their first message.
-    pub add: Sender<Offsets>,
+    /// What is to be read otherwise. Few, and never waited for.
+    pub change: Sender<Change>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -253,14 +264,14 @@ impl Source {
         let assigned = list(at).and_then(|list| consumer.assign(&list));
         assigned.map_err(|e| Trouble::of("cannot take the partitions", &e))?;
         let (send, out) = bounded(BATCHES_MAX);
-        let (add, added) = bounded(4);
+        let (change, changes) = unbounded();
         let stop = Arc::new(AtomicBool::new(false));
         let reader = reader.until(stop.clone());
         let (stopped, mut at) = (stop.clone(), at.clone());
-        let body = move || poll(&consumer, &reader, &mut at, &send, &added, &stopped);
+        let body = move || poll(&consumer, &reader, &mut at, &send, &changes, &stopped);
         let thread = std::thread::Builder::new().name("source".into()).spawn(body);
         let thread = thread.map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
-        Ok(Self { out, add, stop, thread: Some(thread) })
+        Ok(Self { out, change, stop, thread: Some(thread) })
     }
 }
 
@@ -280,7 +291,7 @@ fn poll(
     reader: &Reader,
     at: &mut Offsets,
     send: &Sender<FromSource>,
-    added: &Receiver<Offsets>,
+    changes: &Receiver<Change>,
     stop: &AtomicBool,
 ) {
     let mut batch = Batch::default();
@@ -288,12 +299,16 @@ fn poll(
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        if let Ok(more) = added.try_recv() {
-            at.extend(more);
+        if let Ok(change) = changes.try_recv() {
+            match change {
+                Change::Add(more) => at.extend(more),
+                Change::Drop(gone) => at.retain(|tp, _| !gone.contains(tp)),
+                Change::Again => {}
+            }
             let assigned = list(at).and_then(|list| consumer.assign(&list));
             if let Err(e) = assigned {
                 let _ =
-                    send.send(FromSource::Failed(Trouble::of("cannot take a new partition", &e)));
+                    send.send(FromSource::Failed(Trouble::of("cannot take the partitions", &e)));
                 return;
             }
         }
@@ -317,7 +332,7 @@ fn poll(
                 }
             }
             Some(Err(error)) => {
-                if let Some(said) = failure(&error, at) {
+                if let Some(said) = failure(&error) {
                     let ends = matches!(said, FromSource::Failed(_));
                     if send.send(said).is_err() || ends {
                         return;
@@ -335,32 +350,46 @@ fn poll(
 }
 
 /// What an error of the client means; `None` when the client goes on by itself.
-fn failure(error: &KafkaError, at: &Offsets) -> Option<FromSource> {
+fn failure(error: &KafkaError) -> Option<FromSource> {
     match error {
         KafkaError::PartitionEOF(_) => None,
-        KafkaError::MessageConsumption(
-            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
-        ) => {
-            // The client does not say which partition it was: the caller asks for watermarks.
-            let tp = at.keys().next().cloned()?;
-            let why = "an offset that was reached before does not exist any more: the broker has lost data, or retention has removed it";
-            Some(FromSource::Lost { tp, why: why.into() })
+        error if is_out_of_range(error) => Some(FromSource::Lost),
+        error if is_passing(error) => {
+            tracing::warn!(error = %error, "kafka is not reachable; trying on");
+            None
         }
-        KafkaError::MessageConsumption(code) => match code {
-            RDKafkaErrorCode::BrokerTransportFailure
-            | RDKafkaErrorCode::AllBrokersDown
-            | RDKafkaErrorCode::OperationTimedOut
-            | RDKafkaErrorCode::Resolve
-            | RDKafkaErrorCode::LeaderNotAvailable
-            | RDKafkaErrorCode::NotLeaderForPartition
-            | RDKafkaErrorCode::CoordinatorLoadInProgress
-            | RDKafkaErrorCode::CoordinatorNotAvailable
-            | RDKafkaErrorCode::NotCoordinator => {
-                tracing::warn!(error = %error, "kafka is not reachable; trying on");
-                None
-            }
-            _ => Some(FromSource::Failed(Trouble::of("cannot read", error))),
-        },
         other => Some(FromSource::Failed(Trouble::of("cannot read", other))),
+    }
+}
+
+/// Whether an offset that is to be read does not exist, or not any more.
+pub fn is_out_of_range(error: &KafkaError) -> bool {
+    matches!(
+        error,
+        KafkaError::MessageConsumption(
+            RDKafkaErrorCode::AutoOffsetReset
+                | RDKafkaErrorCode::OffsetOutOfRange
+                | RDKafkaErrorCode::LogTruncation
+        )
+    )
+}
+
+/// Whether the client mends it by itself: the end of a partition, and brokers that cannot be reached now.
+pub fn is_passing(error: &KafkaError) -> bool {
+    match error {
+        KafkaError::PartitionEOF(_) => true,
+        KafkaError::MessageConsumption(code) => matches!(
+            code,
+            RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::NotCoordinator
+        ),
+        _ => false,
     }
 }

@@ -2,12 +2,11 @@
 
 use super::client::{self, QuietConsumer, Trouble};
 use super::config::KafkaSection;
-use super::journal::{Entry, Offsets, Tp};
+use super::journal::{Offsets, Tp};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
-use rdkafka::{Message, Offset, TopicPartitionList};
-use std::collections::BTreeMap;
+use rdkafka::{Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 
 /// Longest wait for an answer.
@@ -168,90 +167,5 @@ impl Topics {
             Some((Tp { topic: e.topic().into(), partition: e.partition() }, offset(e.offset())?))
         });
         Ok(known.collect())
-    }
-
-    /// All committed messages of some partitions from given offsets to their ends as of now, in the order of each partition.
-    ///
-    /// # Errors
-    /// When an offset does not exist any more, or the brokers fall silent.
-    pub fn read(
-        &self,
-        from: &Offsets,
-        each: &mut dyn FnMut(&Tp, &[u8]),
-    ) -> Result<Offsets, Trouble> {
-        let mut open: BTreeMap<Tp, i64> = BTreeMap::new();
-        let mut next = from.clone();
-        for (tp, at) in from {
-            let (low, high) = self.bounds(tp)?;
-            if *at < low || *at > high {
-                return Err(Trouble::Fatal(format!(
-                    "{tp} holds offsets {low} to {high}, and {at} is needed\nhint: its retention is shorter than the time since the last checkpoint, or the broker has lost data; `--rebuild-from earliest` makes the state anew from what is left"
-                )));
-            }
-            if *at < high {
-                open.insert(tp.clone(), high);
-            }
-        }
-        if open.is_empty() {
-            return Ok(next);
-        }
-        let wanted: Offsets =
-            open.keys().filter_map(|tp| Some((tp.clone(), *from.get(tp)?))).collect();
-        let assigned = super::source::list(&wanted).and_then(|list| self.consumer.assign(&list));
-        assigned.map_err(|e| Trouble::of("cannot read back", &e))?;
-        let mut heard = Instant::now();
-        while !open.is_empty() {
-            match self.consumer.poll(Duration::from_millis(100)) {
-                Some(Ok(message)) => {
-                    heard = Instant::now();
-                    let tp = Tp { topic: message.topic().into(), partition: message.partition() };
-                    let Some(end) = open.get(&tp) else { continue };
-                    if message.offset() < *end {
-                        each(&tp, message.payload().unwrap_or_default());
-                        next.insert(tp.clone(), message.offset() + 1);
-                    }
-                    if message.offset() + 1 >= *end {
-                        open.remove(&tp);
-                    }
-                }
-                // Behind the last message there may be only marks of transactions.
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    heard = Instant::now();
-                    open.retain(|tp, _| tp.partition != partition);
-                }
-                Some(Err(error)) => return Err(Trouble::of("cannot read back", &error)),
-                None if heard.elapsed() > PATIENCE => {
-                    return Err(Trouble::StartOver(
-                        "the brokers sent nothing while messages were to be read back".into(),
-                    ));
-                }
-                None => {}
-            }
-        }
-        self.consumer.unassign().map_err(|e| Trouble::of("cannot read back", &e))?;
-        Ok(next)
-    }
-
-    /// The journal's entries from an offset on, and the offset after the last.
-    ///
-    /// # Errors
-    /// As [`Topics::read`], or when an entry is none.
-    pub fn journal(&self, from: i64) -> Result<(Vec<Entry>, i64), Trouble> {
-        let tp = Tp { topic: self.section.journal.clone(), partition: 0 };
-        let (mut entries, mut bad) = (Vec::new(), None);
-        let end =
-            self.read(&[(tp.clone(), from)].into(), &mut |_, bytes| match serde_json::from_slice(
-                bytes,
-            ) {
-                Ok(entry) => entries.push(entry),
-                Err(e) => bad = Some(e),
-            })?;
-        match bad {
-            Some(e) => Err(Trouble::Fatal(format!(
-                "topic `{}` holds something that is no journal: {e}",
-                tp.topic
-            ))),
-            None => Ok((entries, end.get(&tp).copied().unwrap_or(from))),
-        }
     }
 }

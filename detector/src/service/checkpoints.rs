@@ -1,11 +1,12 @@
 //! Checkpoints, by a thread of their own: Redis never keeps an event waiting.
 
-use super::position::position;
+use super::cut::Copies;
+use super::names;
+use super::position::{Detail, position};
 use crate::kafka::journal::Offsets;
 use crate::kafka::publish::Committed;
-use crate::store::redis::{Name, RedisStoreError, Shards, Store};
+use crate::store::redis::{RedisStoreError, Shards, Store};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use engine::Versions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -14,15 +15,13 @@ use std::time::{Duration, Instant};
 /// One checkpoint to be written.
 pub struct Job {
     /// Everything that changed since the last one.
-    pub records: Vec<(Name, Option<Vec<u8>>)>,
+    pub records: Copies,
     /// How far the inputs were taken.
     pub at: Offsets,
     /// Comes when the outputs of everything before are committed.
     pub outputs: Receiver<Committed>,
-    /// What it was made with.
-    pub versions: Arc<Versions>,
-    /// Names the `privacy.key`.
-    pub privacy: Option<String>,
+    /// What is said of the state.
+    pub detail: Detail,
 }
 
 /// What became of a checkpoint, or of the lease.
@@ -36,6 +35,10 @@ pub enum Outcome {
         records: u64,
         /// Bytes of their values.
         bytes: u64,
+        /// Another one would remove what nobody needs any more, even if nothing changes.
+        untidy: bool,
+        /// Memory for the next one.
+        spare: Copies,
     },
     /// Redis cannot be used now; it is tried again.
     Waiting(String),
@@ -53,15 +56,19 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Starts with a store that has a base.
+    /// Starts with a store that has a base. `unread`: its records were not read by this process, whose state came by another
+    /// way; they are looked at before the first checkpoint, which has to put in order what an abandoned one left.
     ///
     /// # Errors
     /// When no thread can be made.
-    pub fn start<S: Shards + Send + 'static>(store: Store<S>) -> std::io::Result<Self> {
+    pub fn start<S: Shards + Send + 'static>(
+        store: Store<S>,
+        unread: bool,
+    ) -> std::io::Result<Self> {
         let (jobs, queue) = bounded(1);
         let (send, out) = bounded(64);
         let orderly = Arc::new(AtomicBool::new(false));
-        let mut work = Work { store, send, orderly: orderly.clone() };
+        let mut work = Work { store, send, unread, orderly: orderly.clone() };
         let thread = std::thread::Builder::new()
             .name("checkpoints".into())
             .spawn(move || work.run(&queue))?;
@@ -97,6 +104,7 @@ impl Drop for Checkpoints {
 struct Work<S> {
     store: Store<S>,
     send: Sender<Outcome>,
+    unread: bool,
     orderly: Arc<AtomicBool>,
 }
 
@@ -117,16 +125,33 @@ impl<S: Shards> Work<S> {
     fn write(&mut self, job: Job) -> bool {
         // The publisher says by itself why it did not commit.
         let Ok(outputs) = job.outputs.recv() else { return false };
-        let position = position(&job.at, &outputs, &job.versions, job.privacy);
+        let older_to_go = job.detail.older_to_go;
+        let position = position(&job.at, &outputs, job.detail);
         let count = job.records.len() as u64;
-        let bytes =
-            job.records.iter().filter_map(|(_, v)| v.as_ref().map(Vec::len)).sum::<usize>() as u64;
+        let bytes = job.records.bytes();
         let mut pause = Duration::from_millis(100);
         loop {
+            let read = match self.unread {
+                true => self.store.load(|_, _| Ok(()), |_| {}).map(|_| self.unread = false),
+                false => Ok(()),
+            };
             let begun = Instant::now();
-            match self.store.checkpoint(&position, job.records.iter().cloned()) {
+            let record = |(name, value): (&engine::Name, Option<&[u8]>)| {
+                (names::of_store(name), value.map(<[u8]>::to_vec))
+            };
+            let records = job.records.iter().map(record);
+            let written = read.and_then(|()| self.store.checkpoint(&position, records));
+            match written {
                 Ok(_) => {
-                    let done = Outcome::Done { took: begun.elapsed(), records: count, bytes };
+                    let took = begun.elapsed();
+                    if older_to_go {
+                        let names = job.records.iter().map(|(name, _)| names::of_store(name));
+                        self.store.keep_one_version(names);
+                    }
+                    let untidy = self.store.is_untidy();
+                    let mut spare = job.records;
+                    spare.clear();
+                    let done = Outcome::Done { took, records: count, bytes, untidy, spare };
                     return self.send.send(done).is_ok();
                 }
                 Err(error) if error.is_lost() || !error.is_unavailable() => {

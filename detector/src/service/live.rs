@@ -1,20 +1,25 @@
 //! The live line: batches in, effects out, checkpoints behind. One thread, which owns the state.
 
 use super::checkpoints::{Checkpoints, Job, Outcome};
+use super::cut::{Copies, Cutting};
+use super::ends::{Ends, locked, watch};
+use super::layout::Layout;
+use super::position::Detail;
 use super::pulse::Pulse;
+use super::reload::{Reload, Reloaded};
 use super::start::Ready;
-use super::{Around, Settings, Stop, names};
+use super::{Around, Settings, Stop};
 use crate::health::State;
 use crate::kafka::client::{self, Trouble};
 use crate::kafka::journal::{Offsets, Tp};
 use crate::kafka::publish::{Outputs, Publisher};
-use crate::kafka::source::{Batch, FromSource, Source};
+use crate::kafka::source::{Batch, Change, FromSource, Source};
 use crate::kafka::topics::Topics;
 use crate::store::redis::Shards;
 use crate::telemetry::{CheckpointDone, Queue, Stage};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use engine::{Engine, Wanted};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// The line looks around at least this often.
@@ -22,15 +27,12 @@ const LOOK_AROUND: Duration = Duration::from_millis(50);
 /// Redis gets at most this share of a core for checkpoints: the pause is so many times the work.
 const PAUSE_PER_WORK: u32 = 5;
 /// Without a durable checkpoint for so long, or for so many messages, the line waits: a restart must stay short.
-const REPLAY_TIME_MAX: Duration = Duration::from_secs(600);
+pub(super) const REPLAY_TIME_MAX: Duration = Duration::from_secs(600);
 const REPLAY_MESSAGES_MAX: u64 = 20_000_000;
+/// A standby that loads may keep checkpoints back for so long.
+pub(super) const READ_TIME_MAX: Duration = Duration::from_secs(120);
 /// A publisher or a store that does not end by itself is left behind after this.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
-
-/// Where the partitions end, as far as is known.
-type Ends = Arc<Mutex<Offsets>>;
-/// How often their ends are asked for.
-const ENDS_EVERY: Duration = Duration::from_secs(2);
 
 struct Line<'a> {
     settings: &'a Settings,
@@ -39,6 +41,7 @@ struct Line<'a> {
     told: Instant,
     ends: Ends,
     pulse: Pulse,
+    reload: Reload,
     engine: Engine,
     publisher: Publisher,
     checkpoints: Checkpoints,
@@ -46,8 +49,20 @@ struct Line<'a> {
     topics: Vec<String>,
     /// Next offset to take.
     at: Offsets,
+    /// Partitions that cannot be read on.
+    stopped: BTreeSet<Tp>,
+    /// The next checkpoint's cut, while it is being made.
+    cutting: Option<Cutting>,
+    /// Memory of the last one.
+    spare: Copies,
     /// A checkpoint is under way.
     writing: bool,
+    /// The last one left something to be put in order.
+    untidy: bool,
+    /// Accounts erased before the newest cut.
+    erased: u64,
+    /// See [`Detail`].
+    born: u32,
     /// When the last durable one was cut, and how long it took to write.
     last_cut: Instant,
     cut: Instant,
@@ -69,19 +84,39 @@ pub fn run<S: Shards + Send + 'static>(
     around: &Around,
     stop: &Stop,
 ) -> Result<(), Trouble> {
-    let Ready { mut engine, store, producer, at, outputs, epoch, replayed, pulse } = ready;
+    let Ready {
+        mut engine,
+        mut store,
+        producer,
+        at,
+        outputs,
+        epoch,
+        replayed,
+        pulse,
+        anew,
+        unread,
+        erased,
+        born,
+    } = ready;
     engine.want(Wanted { scores: settings.kafka.scores.is_some(), ..Wanted::default() });
     let interval = Duration::from_millis(settings.times.commit_interval_ms.max(1) as u64);
-    let publisher =
-        producer.start(engine.finisher(), u64::from(epoch), at.clone(), &outputs, interval)?;
-    let checkpoints = Checkpoints::start(store)
+    let publisher = producer.start(
+        engine.finisher(),
+        (u64::from(epoch), anew),
+        at.clone(),
+        &outputs,
+        interval,
+    )?;
+    let layout = Layout::of(&engine);
+    store.publish_layout(&layout.features, &layout.to_json())?;
+    let checkpoints = Checkpoints::start(store, unread)
         .map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
     let reader = settings.reader(&engine);
     let topics = reader.topics.clone();
     let consumer = client::make(&client::consumer(&settings.kafka))?;
     let source = Source::start(consumer, reader, &at)?;
     let ends = Ends::default();
-    let newcomers = watch_partitions(settings, &at, &ends, stop)?;
+    let newcomers = watch(settings, &at, &ends, stop)?;
     tracing::info!(
         epoch,
         replayed,
@@ -91,6 +126,7 @@ pub fn run<S: Shards + Send + 'static>(
         "live"
     );
     around.telemetry.engine_counts(&engine.counts());
+    around.health.none_stopped();
     around.health.assigned(at.keys().map(|tp| (tp.topic.clone(), tp.partition)));
     around.health.checkpoint_durable(engine.watermark_ms());
     around.health.source_up(true);
@@ -102,13 +138,20 @@ pub fn run<S: Shards + Send + 'static>(
         told: Instant::now(),
         ends,
         pulse,
+        reload: Reload::default(),
         engine,
         publisher,
         checkpoints,
         source: Some(source),
         topics,
         at,
+        stopped: BTreeSet::new(),
+        cutting: None,
+        spare: Copies::default(),
         writing: false,
+        untidy: false,
+        erased,
+        born,
         last_cut: Instant::now(),
         cut: Instant::now(),
         cut_ts_ms: 0,
@@ -117,6 +160,7 @@ pub fn run<S: Shards + Send + 'static>(
         since_cut: replayed,
     };
     while !stop.asked() {
+        line.reload(stop)?;
         line.turn(&newcomers)?;
     }
     line.drain()
@@ -139,10 +183,13 @@ impl Line<'_> {
                 self.at.extend(new.clone());
                 let all = self.at.keys().map(|tp| (tp.topic.clone(), tp.partition));
                 self.around.health.assigned(all);
-                let _ = source.add.send(new);
+                let _ = source.change.send(Change::Add(new));
             }
         }
         self.tell();
+        if !locked(&self.ends).shrunk.is_empty() {
+            self.lost()?;
+        }
         let behind =
             self.since_durable > REPLAY_MESSAGES_MAX || self.last_cut.elapsed() > REPLAY_TIME_MAX;
         if behind && self.writing {
@@ -150,10 +197,12 @@ impl Line<'_> {
             std::thread::sleep(LOOK_AROUND);
             return Ok(());
         }
-        let received = self.source.as_ref().map(|source| source.out.recv_timeout(LOOK_AROUND));
+        let wait = if self.cutting.is_some() { Duration::ZERO } else { LOOK_AROUND };
+        let received = self.source.as_ref().map(|source| source.out.recv_timeout(wait));
+        let begun = Instant::now();
         match received {
             Some(Ok(FromSource::Batch(batch))) => self.step(batch)?,
-            Some(Ok(FromSource::Lost { tp, why })) => self.lost(&tp, &why)?,
+            Some(Ok(FromSource::Lost)) => self.lost()?,
             Some(Ok(FromSource::Failed(trouble))) => return Err(trouble),
             Some(Err(RecvTimeoutError::Timeout)) => {}
             Some(Err(RecvTimeoutError::Disconnected)) | None => {
@@ -161,7 +210,16 @@ impl Line<'_> {
             }
         }
         let pause = self.settings.checkpoint_every.max(self.took * PAUSE_PER_WORK);
-        if !self.writing && self.since_cut > 0 && self.cut.elapsed() >= pause {
+        let due =
+            !self.writing && (self.since_cut > 0 || self.untidy) && self.cut.elapsed() >= pause;
+        let is_read = self.pulse.is_being_read() && self.cut.elapsed() < READ_TIME_MAX;
+        if due && !is_read {
+            self.cutting.get_or_insert_with(|| {
+                Cutting::begin(&mut self.engine, std::mem::take(&mut self.spare))
+            });
+        }
+        let worked = begun.elapsed();
+        if self.cutting.as_mut().is_some_and(|cutting| cutting.go_on(&mut self.engine, worked)) {
             self.checkpoint()?;
         }
         Ok(())
@@ -203,6 +261,16 @@ impl Line<'_> {
         published
     }
 
+    /// Takes another policy and model, between two batches.
+    fn reload(&mut self, stop: &Stop) -> Result<(), Trouble> {
+        let reloaded = self.reload.look(self.settings, stop, &mut self.engine);
+        self.around.reloaded(&reloaded, &self.engine);
+        match reloaded {
+            Reloaded::Taken => self.publisher.decide_by(self.engine.finisher()),
+            Reloaded::Nothing | Reloaded::Refused => Ok(()),
+        }
+    }
+
     /// What is seen from outside.
     fn tell(&mut self) {
         let Around { telemetry, health, queries } = self.around;
@@ -213,41 +281,63 @@ impl Line<'_> {
         if self.told.elapsed() > Duration::from_secs(1) {
             self.told = Instant::now();
             telemetry.size(&self.engine.size());
-            for (tp, end) in self.ends.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            for (tp, end) in &locked(&self.ends).ends {
                 let next = self.at.get(tp).copied().unwrap_or(0);
                 health.lag(&tp.topic, tp.partition, (end - next).max(0));
             }
         }
     }
 
-    /// Which partition it is that cannot be read on, the brokers know.
-    fn lost(&self, tp: &Tp, why: &str) -> Result<(), Trouble> {
+    /// Some partition cannot be read on. Which one, the brokers know: it is stopped, the others go on.
+    fn lost(&mut self) -> Result<(), Trouble> {
         let topics = Topics::new(&self.settings.kafka)?;
+        let shrunk = std::mem::take(&mut locked(&self.ends).shrunk);
+        let mut gone = Vec::new();
         for (tp, at) in &self.at {
-            let (low, high) = topics.bounds(tp)?;
-            if *at < low || *at > high {
-                return Err(Trouble::Fatal(format!(
-                    "{tp} is to be read from offset {at}, and holds {low} to {high}: {why}\nhint: if these messages are gone for good, `--rebuild-from earliest` makes the state anew from what is left"
-                )));
+            if self.stopped.contains(tp) {
+                continue;
             }
+            let (low, high) = topics.bounds(tp)?;
+            let why = if *at < low {
+                format!(
+                    "offset {at} is to be read next, and the first one that is left is {low}: retention has removed messages that were never taken"
+                )
+            } else if *at > high || shrunk.contains(tp) {
+                format!(
+                    "offset {at} is to be read next, and the partition ends at {high}: the broker has lost messages that were taken"
+                )
+            } else {
+                continue;
+            };
+            tracing::error!(
+                partition = %tp,
+                "the partition is stopped, the others go on: {why}; look at the broker first; `--rebuild-from earliest` goes on with what is left"
+            );
+            self.around.health.stopped(&tp.topic, tp.partition, &why);
+            gone.push(tp.clone());
         }
-        tracing::warn!(partition = %tp, "an offset was said to be out of range, and none is; reading on");
+        self.stopped.extend(gone.iter().cloned());
+        let change = if gone.is_empty() { Change::Again } else { Change::Drop(gone) };
+        if let Some(source) = &self.source {
+            let _ = source.change.send(change);
+        }
         Ok(())
     }
 
     /// Cuts the state here, at a batch's end.
     fn checkpoint(&mut self) -> Result<(), Trouble> {
         let outputs = self.publisher.cut()?;
-        let mut records = Vec::new();
-        self.engine.save_named(&mut |name, value| records.push((names::of_store(&name), value)));
-        let engine = &self.engine;
-        self.checkpoints.write(Job {
-            records,
-            at: self.at.clone(),
-            outputs,
-            versions: engine.versions_shared(),
-            privacy: engine.privacy_fingerprint(),
-        });
+        let cutting = self
+            .cutting
+            .take()
+            .unwrap_or_else(|| Cutting::begin(&mut self.engine, std::mem::take(&mut self.spare)));
+        let (records, stood, rounds) = cutting.cut(&mut self.engine);
+        tracing::debug!(records = records.len(), seconds = stood.as_secs_f64(), rounds, "cut");
+        let mut detail = Detail::of(&self.engine);
+        detail.born = self.born;
+        detail.older_to_go = detail.erased > self.erased;
+        self.erased = detail.erased;
+        self.checkpoints.write(Job { records, at: self.at.clone(), outputs, detail });
         self.cut_ts_ms = self.engine.watermark_ms();
         (self.writing, self.cut, self.since_cut) = (true, Instant::now(), 0);
         Ok(())
@@ -264,7 +354,9 @@ impl Line<'_> {
                 }
             };
             match outcome {
-                Outcome::Done { took, records, bytes } => {
+                Outcome::Done { took, records, bytes, untidy, spare } => {
+                    self.spare = spare;
+                    self.untidy = untidy;
                     tracing::debug!(records, bytes, seconds = took.as_secs_f64(), "checkpoint");
                     self.around.telemetry.checkpoint_done(&CheckpointDone { took, bytes, records });
                     self.around.health.checkpoint_durable(self.cut_ts_ms);
@@ -294,7 +386,7 @@ impl Line<'_> {
             }
             self.hear()?;
             if !self.writing {
-                if last || self.since_cut == 0 {
+                if (last || self.since_cut == 0) && !self.untidy {
                     tracing::info!("everything taken is published and in a checkpoint");
                     drop(self.pulse);
                     self.checkpoints.end();
@@ -312,51 +404,4 @@ impl Line<'_> {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-}
-
-/// Asks now and then whether there are new partitions, by a thread of its own.
-fn watch_partitions(
-    settings: &Settings,
-    at: &Offsets,
-    ends: &Ends,
-    stop: &Stop,
-) -> Result<Receiver<Offsets>, Trouble> {
-    let (send, receive): (Sender<Offsets>, _) = bounded(1);
-    let topics = Topics::new(&settings.kafka)?;
-    let every = Duration::from_millis(settings.times.partitions_every_ms.max(1000) as u64);
-    let mut known: Vec<Tp> = at.keys().cloned().collect();
-    let (stop, ends) = (stop.clone(), ends.clone());
-    let body = move || {
-        let (mut asked, mut looked) = (Instant::now(), None::<Instant>);
-        // A life that ended leaves its receiver.
-        while !stop.asked() && Arc::strong_count(&ends) > 1 {
-            if looked.is_none_or(|looked| looked.elapsed() > ENDS_EVERY) {
-                looked = Some(Instant::now());
-                let found =
-                    known.iter().filter_map(|tp| Some((tp.clone(), topics.bounds(tp).ok()?.1)));
-                let found: Offsets = found.collect();
-                ends.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
-            }
-            std::thread::sleep(Duration::from_millis(100));
-            if asked.elapsed() < every {
-                continue;
-            }
-            asked = Instant::now();
-            let Ok(now) = topics.inputs() else { continue };
-            let mut new = Offsets::new();
-            for tp in now {
-                if !known.contains(&tp)
-                    && let Ok((low, _)) = topics.bounds(&tp)
-                {
-                    known.push(tp.clone());
-                    new.insert(tp, low);
-                }
-            }
-            if !new.is_empty() && send.send(new).is_err() {
-                return;
-            }
-        }
-    };
-    let thread = std::thread::Builder::new().name("partitions".into()).spawn(body);
-    thread.map(|_| receive).map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))
 }

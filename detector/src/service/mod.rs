@@ -7,31 +7,43 @@
 //! ```
 
 mod checkpoints;
+pub mod cut;
+mod ends;
+mod follow;
+mod layout;
 mod live;
 mod names;
+mod ordered;
 mod position;
+mod published;
 mod pulse;
 mod rebuild;
+mod reload;
+mod standby;
 mod start;
 
 use crate::command::Failure;
-use crate::command::setup::engine_of;
+use crate::command::setup::{bundle_of, engine_with};
 use crate::config::Loaded;
 use crate::health::{Health, State};
 use crate::http::{self, Queries, Server};
 use crate::kafka::client::Trouble;
 use crate::kafka::config::{KafkaSection, Times};
+use crate::kafka::retention;
 use crate::kafka::source::Reader;
 use crate::kafka::topics::Topics;
 use crate::registry::Registry;
-use crate::store::redis::{RedisSection, RedisShards, Shards, Store, random_pause};
+use crate::store::redis::{RedisSection, RedisShards, Store, random_pause};
 use crate::telemetry::Telemetry;
 use engine::Engine;
+use models::bundle::Bundle;
+use reload::Reloaded;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use standby::Standby;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the service runs with.
@@ -46,10 +58,20 @@ pub struct Settings {
     pub redis: RedisSection,
     times: Times,
     registry: Option<Arc<Registry>>,
+    /// Set once the service is to end: waits of its own for the registry end with it.
+    stop: OnceLock<Arc<AtomicBool>>,
     checkpoint_every: Duration,
     begin: Begin,
     /// What `begin` asks for was done.
     begun: AtomicBool,
+    /// What an engine is made of; read once, so that what changes on the disk is taken by a reload and by nothing else.
+    current: Mutex<Option<Arc<Current>>>,
+}
+
+/// Configuration and bundle of an engine.
+struct Current {
+    loaded: Loaded,
+    bundle: Option<Bundle>,
 }
 
 /// What state to begin with: a person's word, when Redis has none that fits.
@@ -108,7 +130,20 @@ impl Settings {
             tracing::warn!("{warning}");
         }
         let registry = registry.map(Arc::new);
-        Ok(Self { loaded, model, kafka, redis, times, registry, checkpoint_every, begin, begun })
+        let current = Mutex::new(None);
+        Ok(Self {
+            loaded,
+            model,
+            kafka,
+            redis,
+            times,
+            registry,
+            stop: OnceLock::new(),
+            checkpoint_every,
+            begin,
+            begun,
+            current,
+        })
     }
 
     /// What is still to be done of what a person asked for.
@@ -117,8 +152,28 @@ impl Settings {
     }
 
     fn engine(&self) -> Result<Engine, Trouble> {
-        engine_of(&self.loaded, self.model.as_deref(), false, false)
-            .map_err(|e| Trouble::Fatal(e.to_string()))
+        let made = || {
+            let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            let current = match &*current {
+                Some(current) => current.clone(),
+                None => {
+                    let bundle = bundle_of(&self.loaded, self.model.as_deref())?;
+                    let first = Arc::new(Current { loaded: self.loaded.clone(), bundle });
+                    current.insert(first).clone()
+                }
+            };
+            engine_with(&current.loaded, current.bundle.as_ref(), false, false)
+        };
+        made().map_err(|e| Trouble::Fatal(e.to_string()))
+    }
+
+    /// From now on engines are made of this.
+    fn replace(&self, current: Current) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(current));
+    }
+
+    fn stop_flag(&self) -> Arc<AtomicBool> {
+        self.stop.get().cloned().unwrap_or_default()
     }
 
     fn reader(&self, engine: &Engine) -> Reader {
@@ -128,27 +183,40 @@ impl Settings {
     }
 }
 
-/// Whether the service was asked to end.
+/// What the service was asked for: to end, or to read its configuration again.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop {
+    end: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
+}
 
 impl Stop {
     /// Ends it.
     pub fn ask(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.end.store(true, Ordering::Relaxed);
     }
 
     /// Set once it is to end.
     pub fn flag(&self) -> Arc<AtomicBool> {
-        self.0.clone()
+        self.end.clone()
     }
 
     /// Whether it is to end.
     pub fn asked(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.end.load(Ordering::Relaxed)
     }
 
-    /// SIGTERM and SIGINT ask; a later one leaves at once. SIGHUP only says that it does nothing. Some tools send the first one twice, so one that follows at its heels
+    /// Asks for a reload.
+    pub fn ask_reload(&self) {
+        self.reload.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a reload was asked for since the last call.
+    fn take_reload(&self) -> bool {
+        self.reload.swap(false, Ordering::Relaxed)
+    }
+
+    /// SIGTERM and SIGINT end it; a later one leaves at once. SIGHUP reloads. Some tools send the first one twice, so one that follows at its heels
     /// does not count.
     ///
     /// # Errors
@@ -160,7 +228,8 @@ impl Stop {
             let mut first: Option<Instant> = None;
             for signal in signals.forever() {
                 if signal == SIGHUP {
-                    tracing::warn!("SIGHUP: another configuration or model is taken by a restart, not by a signal yet");
+                    tracing::info!("SIGHUP: reading policy and model again");
+                    stop.ask_reload();
                     continue;
                 }
                 match first {
@@ -203,7 +272,6 @@ impl Around {
             health: health.clone(),
             asking,
             decoder: Arc::new(engine.decoder()),
-            finisher: engine.finisher(),
         };
         let server = Server::start(&http, context).map_err(Failure::failed)?;
         if let Some(server) = &server {
@@ -213,19 +281,35 @@ impl Around {
     }
 }
 
+impl Around {
+    /// Tells how a reload ended.
+    fn reloaded(&self, reloaded: &Reloaded, engine: &Engine) {
+        match reloaded {
+            Reloaded::Nothing => {}
+            Reloaded::Taken => {
+                self.telemetry.versions(engine.versions());
+                self.telemetry.reloaded(true);
+            }
+            Reloaded::Refused => self.telemetry.reloaded(false),
+        }
+    }
+}
+
 /// Runs until it is asked to stop, or something needs a person.
 ///
 /// # Errors
 /// What needs a person.
 pub fn run(settings: &Settings, stop: &Stop) -> Result<(), Failure> {
+    let _ = settings.stop.set(stop.flag());
     let mut problems = Vec::new();
     let engine = settings.engine();
     if let Err(Trouble::Fatal(e) | Trouble::StartOver(e)) = &engine {
         problems.push(e.clone());
     }
-    if let Err(Trouble::Fatal(e) | Trouble::StartOver(e)) =
-        Topics::new(&settings.kafka).and_then(|topics| topics.check())
-    {
+    let topics = Topics::new(&settings.kafka)
+        .and_then(|topics| topics.check())
+        .and_then(|()| retention::check(&settings.kafka, live::REPLAY_TIME_MAX));
+    if let Err(Trouble::Fatal(e) | Trouble::StartOver(e)) = topics {
         problems.push(e);
     }
     if let Err(e) = RedisShards::open(&settings.redis) {
@@ -250,9 +334,10 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<(), Failure> {
 /// One life after the other.
 fn lives(settings: &Settings, around: &Around, stop: &Stop) -> Result<(), Failure> {
     let mut attempt = 0;
+    let mut standby = Standby::default();
     while !stop.asked() {
         let begun = Instant::now();
-        match instance(settings, around, stop) {
+        match instance(settings, &mut standby, around, stop) {
             Ok(()) => return Ok(()),
             Err(Trouble::Fatal(e)) => return Err(Failure::failed(e)),
             Err(Trouble::StartOver(e)) => {
@@ -266,36 +351,19 @@ fn lives(settings: &Settings, around: &Around, stop: &Stop) -> Result<(), Failur
 }
 
 /// From standing by to the end of one life.
-fn instance(settings: &Settings, around: &Around, stop: &Stop) -> Result<(), Trouble> {
+fn instance(
+    settings: &Settings,
+    standby: &mut Standby,
+    around: &Around,
+    stop: &Stop,
+) -> Result<(), Trouble> {
     around.health.set_state(State::Starting);
     let shards = RedisShards::open(&settings.redis)?;
     let mut store = Store::new(shards, settings.redis.limits());
-    if !wait_for_lease(&mut store, around, stop)? {
+    if !standby.wait(settings, &mut store, around, stop)? {
         return Ok(());
     }
-    let ready = start::start(settings, store, around, stop)?;
+    around.health.following(None);
+    let ready = start::start(settings, store, standby.take(), around, stop)?;
     live::run(settings, ready, around, stop)
-}
-
-/// Waits while another instance gives signs of life. False: asked to stop meanwhile.
-fn wait_for_lease<S: Shards>(
-    store: &mut Store<S>,
-    around: &Around,
-    stop: &Stop,
-) -> Result<bool, Trouble> {
-    let mut said = false;
-    while store.is_owner_alive()? {
-        if stop.asked() {
-            return Ok(false);
-        }
-        if !said {
-            said = true;
-            around.health.set_state(State::Standby);
-            tracing::info!("another instance is live: standing by");
-        }
-        around.health.beat();
-        around.health.store_up(true);
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    Ok(!stop.asked())
 }

@@ -1,9 +1,10 @@
 //! What a checkpoint in Redis belongs to, beside the state: how far each input was taken, and where the outputs stood.
 
+use crate::kafka::client::Trouble;
 use crate::kafka::journal::{Offsets, Tp};
 use crate::kafka::publish::Committed;
 use crate::store::redis::Position;
-use engine::Versions;
+use engine::Engine;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -22,6 +23,16 @@ pub struct Detail {
     pub model: String,
     /// Names the `privacy.key`.
     pub privacy: Option<String>,
+    /// The epoch in which the state was made on a person's word, anew or empty; 0: it comes from the first message. Two states with
+    /// another one have nothing to do with each other.
+    #[serde(default)]
+    pub born: u32,
+    /// How many accounts were erased so far.
+    #[serde(default)]
+    pub erased: u64,
+    /// An account was erased since the checkpoint before: older versions of records hold what was known of it, and are to go.
+    #[serde(default)]
+    pub older_to_go: bool,
 }
 
 /// The name of a partition in a position: `topic/number`.
@@ -43,23 +54,64 @@ pub fn offsets(named: &BTreeMap<String, i64>) -> Offsets {
     named.iter().filter_map(|(name, offset)| Some((tp(name)?, *offset))).collect()
 }
 
+impl Detail {
+    /// What is said of an engine's state, outputs apart.
+    pub fn of(engine: &Engine) -> Self {
+        let versions = engine.versions();
+        Self {
+            features: versions.features.clone(),
+            policy: versions.policy.clone(),
+            model: versions.model.clone(),
+            privacy: engine.privacy_fingerprint(),
+            erased: engine.counts().erased,
+            ..Self::default()
+        }
+    }
+}
+
 /// The position of a state.
-pub fn position(
-    at: &Offsets,
-    outputs: &Committed,
-    versions: &Versions,
-    privacy: Option<String>,
-) -> Position {
-    let detail = Detail {
-        journal: outputs.journal,
-        actions: outputs.actions.clone(),
-        features: versions.features.clone(),
-        policy: versions.policy.clone(),
-        model: versions.model.clone(),
-        privacy,
-    };
+pub fn position(at: &Offsets, outputs: &Committed, detail: Detail) -> Position {
+    let detail = Detail { journal: outputs.journal, actions: outputs.actions.clone(), ..detail };
     // Serialising to memory does not fail.
     Position { offsets: named(at), detail: serde_json::to_string(&detail).unwrap_or_default() }
+}
+
+/// Reads what stands with a position.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(position: &Position) -> Result<Detail, Trouble> {
+    serde_json::from_str(&position.detail)
+        .map_err(|e| Trouble::Fatal(format!("the checkpoint's position cannot be read: {e}")))
+}
+
+/// Whether a state and an engine have the same `privacy.key`.
+///
+/// # Errors
+/// When they have not.
+pub fn same_privacy(detail: &Detail, engine: &Engine) -> Result<(), Trouble> {
+    if detail.privacy == engine.privacy_fingerprint() {
+        return Ok(());
+    }
+    Err(Trouble::Fatal(
+        "the state in Redis was made with another privacy.key\nhint: put the old key back; with another one no key in it can be found".into(),
+    ))
+}
+
+/// Whether a state is of an engine's feature set and `privacy.key`.
+///
+/// # Errors
+/// When it is not.
+pub fn same_configuration(detail: &Detail, engine: &Engine) -> Result<(), Trouble> {
+    same_privacy(detail, engine)?;
+    let features = &engine.versions().features;
+    if detail.features == *features {
+        return Ok(());
+    }
+    Err(Trouble::Fatal(format!(
+        "the live instance has feature set {}, this one {features}: it is carried over at the take-over, which takes as long as a start",
+        detail.features
+    )))
 }
 
 #[cfg(test)]

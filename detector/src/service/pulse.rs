@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 pub struct Pulse {
     stop: Arc<AtomicBool>,
     lost: Arc<AtomicBool>,
+    read: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -24,14 +25,18 @@ impl Pulse {
         ttl: Duration,
     ) -> std::io::Result<Self> {
         let (stop, lost) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let (stopped, gone) = (stop.clone(), lost.clone());
+        let read = Arc::new(AtomicBool::new(false));
+        let (stopped, gone, is_read) = (stop.clone(), lost.clone(), read.clone());
         let body = move || {
             let mut last: Option<Instant> = None;
             while !stopped.load(Ordering::Relaxed) {
                 if last.is_none_or(|last| last.elapsed() >= ttl / 4) {
                     last = Some(Instant::now());
                     match heart.heartbeat(ttl) {
-                        Ok(()) => {}
+                        Ok(()) => {
+                            let reading = heart.is_being_read().unwrap_or(false);
+                            is_read.store(reading, Ordering::Relaxed);
+                        }
                         // Redis is away: a checkpoint will say so, and standbys cannot ask either.
                         Err(error) if error.is_unavailable() => {}
                         Err(error) => {
@@ -45,7 +50,12 @@ impl Pulse {
             }
         };
         let thread = std::thread::Builder::new().name("pulse".into()).spawn(body)?;
-        Ok(Self { stop, lost, thread: Some(thread) })
+        Ok(Self { stop, lost, read, thread: Some(thread) })
+    }
+
+    /// Whether a standby reads the state and asks to let its checkpoint be.
+    pub fn is_being_read(&self) -> bool {
+        self.read.load(Ordering::Relaxed)
     }
 
     /// Whether another instance has claimed.

@@ -1,8 +1,9 @@
 //! A state that is not that of a checkpoint, on a person's word: empty, or made anew from what the topics still hold.
 
-use super::position::{self, Detail};
-use super::start::{ends, published};
-use super::{Around, Begin, Settings, Stop, names};
+use super::position::Detail;
+use super::published::Actions;
+use super::start::ends;
+use super::{Around, Begin, Settings, Stop, names, position};
 use crate::kafka::client::{self, QuietConsumer, Trouble};
 use crate::kafka::journal::{Offsets, Tp};
 use crate::kafka::publish::Committed;
@@ -31,6 +32,7 @@ pub fn begin<S: Shards>(
     topics: &Topics,
     begins: &Offsets,
     committed: Offsets,
+    born: u32,
     around: &Around,
     stop: &Stop,
 ) -> Result<(Engine, Offsets, Committed), Trouble> {
@@ -38,21 +40,26 @@ pub fn begin<S: Shards>(
     tracing::warn!(records = erased, "the state in Redis was removed, as asked for");
     let mut at = begins.clone();
     at.extend(committed);
+    for (tp, next) in &mut at {
+        let (low, high) = topics.bounds(tp)?;
+        if *next < low || *next > high {
+            let from = if *next < low { low } else { high };
+            tracing::warn!(
+                partition = %tp,
+                "was committed up to {next} and holds {low} to {high}: going on at {from}; what is gone is gone"
+            );
+            *next = from;
+        }
+    }
     let mut engine = settings.engine()?;
     engine.name_forgotten();
-    let outputs = if settings.asked() == Begin::Rebuild {
+    if settings.asked() == Begin::Rebuild {
         let messages = take(settings, &mut engine, begins, &at, around, stop)?;
         tracing::info!(messages, "the state is made anew from what the topics hold");
-        let first = topics.partitions(&settings.kafka.actions)?;
-        let tp = |partition| Tp { topic: settings.kafka.actions.clone(), partition };
-        let low = (0..first).map(|p| Ok((p, topics.bounds(&tp(p))?.0)));
-        let actions = low.collect::<Result<BTreeMap<i32, i64>, Trouble>>()?;
-        published(settings, topics, &mut engine, &Detail { actions, ..Detail::default() })?
-    } else {
-        ends(topics, settings)?
-    };
-    let position =
-        position::position(&at, &outputs, engine.versions(), engine.privacy_fingerprint());
+        Actions::from_the_first(settings, topics)?.to_end(&mut engine, topics)?;
+    }
+    let outputs = ends(topics, settings)?;
+    let position = position::position(&at, &outputs, Detail { born, ..Detail::of(&engine) });
     store.first_checkpoint(&position)?;
     let mut records = Vec::new();
     engine.save_named(&mut |name, value| records.push((names::of_store(&name), value)));
@@ -172,6 +179,7 @@ fn time(batch: &Batch) -> i64 {
     match batch.inputs.first() {
         Some(Input::Event(event, _)) => event.ts_ms,
         Some(Input::Label(label)) => label.ts_ms,
-        None => i64::MIN,
+        // Its time says nothing of its place in the stream.
+        Some(Input::Ahead(..)) | None => i64::MIN,
     }
 }

@@ -1,26 +1,19 @@
 //! From nothing to live, in the order that the protocol fixes: lease, producer, confirmation, O, base, load, second look, replay.
 
-use super::position::{self, Detail};
+use super::follow::Follower;
+use super::layout::Layout;
+use super::position::Detail;
 use super::pulse::Pulse;
-use super::{Around, Begin, Settings, Stop, names, rebuild};
+use super::{Around, Begin, Settings, Stop, names, position, rebuild};
 use crate::health::State;
-use crate::kafka::client::{self, QuietConsumer, Trouble};
-use crate::kafka::journal::{self, Offsets, Tp};
+use crate::kafka::client::Trouble;
+use crate::kafka::journal::{Offsets, Tp};
 use crate::kafka::publish::{Committed, Prepared};
-use crate::kafka::source::{self, Batch};
 use crate::kafka::topics::Topics;
-use crate::store::redis::{Position, RedisShards, RedisStoreError, Shards, Start, Store};
-use engine::effects::Effects;
-use engine::{Engine, Wanted};
-use rdkafka::Message;
-use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
-use serde::Deserialize;
-use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
-
-/// Longest silence of the brokers while messages are to be replayed.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::store::redis::{Name, RedisShards, RedisStoreError, Shards, Start, Store};
+use engine::{Carry, Engine};
+use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// Everything that an instance needs to go live.
 pub struct Ready<S> {
@@ -40,6 +33,14 @@ pub struct Ready<S> {
     pub replayed: u64,
     /// Signs of life.
     pub pulse: Pulse,
+    /// The state does not come from what was taken before.
+    pub anew: bool,
+    /// The store's records were not read by this process.
+    pub unread: bool,
+    /// Accounts erased before the checkpoint that it came from.
+    pub erased: u64,
+    /// See [`Detail`].
+    pub born: u32,
 }
 
 impl From<RedisStoreError> for Trouble {
@@ -52,13 +53,14 @@ impl From<RedisStoreError> for Trouble {
     }
 }
 
-/// Takes the lease and makes the state.
+/// Takes the lease and makes the state, from `following` if that has one that fits.
 ///
 /// # Errors
 /// What is in the way; whether a person is needed is part of it.
 pub fn start<S: Shards>(
     settings: &Settings,
     mut store: Store<S>,
+    following: Option<Follower>,
     around: &Around,
     stop: &Stop,
 ) -> Result<Ready<S>, Trouble> {
@@ -82,9 +84,24 @@ pub fn start<S: Shards>(
     }
     if settings.asked() != Begin::Checkpoint {
         let (engine, at, outputs) =
-            rebuild::begin(settings, &mut store, &topics, &begins, committed, around, stop)?;
+            rebuild::begin(settings, &mut store, &topics, &begins, committed, epoch, around, stop)?;
         settings.begun.store(true, std::sync::atomic::Ordering::Relaxed);
-        return Ok(Ready { engine, store, producer, at, outputs, epoch, replayed: 0, pulse });
+        let (replayed, anew, unread) = (0, true, false);
+        let (erased, born) = (engine.counts().erased, epoch);
+        return Ok(Ready {
+            engine,
+            store,
+            producer,
+            at,
+            outputs,
+            epoch,
+            replayed,
+            pulse,
+            anew,
+            unread,
+            erased,
+            born,
+        });
     }
     // A partition with a commit began at 0 as far as anybody can tell: what retention left says nothing about it, and an empty
     // Redis beside a group that has worked is never a new start.
@@ -97,33 +114,61 @@ pub fn start<S: Shards>(
         Start::New => {
             let engine = settings.engine()?;
             let outputs = ends(&topics, settings)?;
-            let first = position::position(
-                &begins,
-                &outputs,
-                engine.versions(),
-                engine.privacy_fingerprint(),
-            );
+            let first = position::position(&begins, &outputs, position::Detail::of(&engine));
             tracing::info!("nothing is there yet: beginning at the earliest messages");
             store.first_checkpoint(&first)?
         }
     };
-    let mut engine = settings.engine()?;
-    let detail = detail(&base, &engine)?;
-    load(&mut store, &mut engine)?;
+    let detail = position::read(&base)?;
+    if detail.older_to_go {
+        store.keep_one_version_of_all();
+    }
+    let (follower, unread) = match following.filter(|f| f.fits(&detail, &committed)) {
+        Some(follower) => {
+            tracing::info!(
+                journal = follower.place(),
+                "taking over with the state that followed the last instance"
+            );
+            (follower, true)
+        }
+        None => {
+            let begun = Instant::now();
+            let engine = settings.engine()?;
+            position::same_privacy(&detail, &engine)?;
+            let carry = carried(&mut store, &detail, &engine)?;
+            let follower = Follower::begin(settings, &topics, &base, engine, |engine| {
+                fill(engine, carry.as_ref(), |each| store.load(each, |_| around.health.beat()))
+            })?;
+            tracing::info!(seconds = begun.elapsed().as_secs_f64(), "state loaded");
+            (follower, false)
+        }
+    };
     store.look_again()?;
 
     // Partitions that came since begin at their first message.
-    let mut from = position::offsets(&base.offsets);
-    for (tp, begin) in &begins {
-        from.entry(tp.clone()).or_insert(*begin);
+    let mut until = position::offsets(&base.offsets);
+    for (tp, begin) in begins {
+        until.entry(tp).or_insert(begin);
     }
-    let mut until = from.clone();
     until.extend(committed);
     around.health.set_state(State::Replaying);
-    let replayed = replay(settings, &topics, &mut engine, &detail, &from, &until, around, stop)?;
-    let outputs = published(settings, &topics, &mut engine, &detail)?;
+    let (engine, replayed) = follower.finish(&detail, &topics, &until, around, stop)?;
+    let outputs = ends(&topics, settings)?;
     store.look_again()?;
-    Ok(Ready { engine, store, producer, at: until, outputs, epoch, replayed, pulse })
+    Ok(Ready {
+        engine,
+        store,
+        producer,
+        at: until,
+        outputs,
+        epoch,
+        replayed,
+        pulse,
+        anew: false,
+        unread,
+        erased: detail.erased,
+        born: detail.born,
+    })
 }
 
 /// Where the outputs end now.
@@ -138,182 +183,60 @@ pub(super) fn ends(topics: &Topics, settings: &Settings) -> Result<Committed, Tr
     Ok(outputs)
 }
 
-fn detail(base: &Position, engine: &Engine) -> Result<Detail, Trouble> {
-    let detail: Detail = serde_json::from_str(&base.detail)
-        .map_err(|e| Trouble::Fatal(format!("the checkpoint's position cannot be read: {e}")))?;
+/// How to take over a state of another feature set; `None` when it is the same.
+fn carried<S: Shards>(
+    store: &mut Store<S>,
+    detail: &Detail,
+    engine: &Engine,
+) -> Result<Option<Carry>, Trouble> {
     let features = &engine.versions().features;
-    if detail.features != *features {
-        return Err(Trouble::Fatal(format!(
-            "the state in Redis was made with feature set {}, the configuration declares {features}\nhint: start with the configuration that it was made with, or `--rebuild-from earliest`",
+    if detail.features == *features {
+        return Ok(None);
+    }
+    let refused = |why: String| {
+        Trouble::Fatal(format!(
+            "the state in Redis was made with feature set {}, the configuration declares {features}, and it cannot be carried over: {why}\nhint: start with the configuration that it was made with, or `--rebuild-from earliest`",
             detail.features
-        )));
-    }
-    if detail.privacy != engine.privacy_fingerprint() {
-        return Err(Trouble::Fatal(
-            "the state in Redis was made with another privacy.key\nhint: put the old key back; with another one no key in it can be found".into(),
-        ));
-    }
-    Ok(detail)
+        ))
+    };
+    let json = store.layout(&detail.features)?;
+    let json = json.ok_or_else(|| refused("its layout was not published in Redis".into()))?;
+    let carry = Layout::carry(&json, engine).map_err(refused)?;
+    tracing::warn!(
+        from = detail.features,
+        to = features,
+        begin_empty = ?carry.begins_empty(),
+        left_behind = ?carry.dropped(),
+        "the state is of another feature set and is carried over: fields that mean the same keep their values"
+    );
+    Ok(Some(carry))
 }
 
-fn load<S: Shards>(store: &mut Store<S>, engine: &mut Engine) -> Result<(), Trouble> {
-    let begun = Instant::now();
-    // A state before its first event has no records, not even the global ones.
+/// Fills an engine with the records that `records` hands over.
+///
+/// # Errors
+/// When they cannot be read, or do not fit.
+pub(super) fn fill(
+    engine: &mut Engine,
+    carry: Option<&Carry>,
+    records: impl FnOnce(&mut Each<'_>) -> Result<u64, RedisStoreError>,
+) -> Result<(), Trouble> {
     let mut loading = engine.loading();
-    let count = store.load(
-        |name, value| loading.named(&names::of_engine(name), value).map_err(|e| e.to_string()),
-        |_| {},
-    )?;
+    if let Some(carry) = carry {
+        loading.carrying(carry);
+    }
+    let count = records(&mut |name, value| {
+        loading.named(&names::of_engine(name), value).map_err(|e| e.to_string())
+    })?;
+    // A state before its first event has no records, not even the global ones.
     if count > 0 {
         loading.finish().map_err(|e| Trouble::Fatal(format!("the state in Redis: {e}")))?;
     }
-    engine.name_forgotten();
-    tracing::info!(records = count, seconds = begun.elapsed().as_secs_f64(), "state loaded");
+    if let Some(carry) = carry {
+        engine.carried_over(carry);
+    }
     Ok(())
 }
 
-/// Brings the state from `from` to `until` in the journal's order; nothing is scored and nothing published.
-#[expect(clippy::too_many_arguments, reason = "each is another thing")]
-fn replay(
-    settings: &Settings,
-    topics: &Topics,
-    engine: &mut Engine,
-    detail: &Detail,
-    from: &Offsets,
-    until: &Offsets,
-    around: &Around,
-    stop: &Stop,
-) -> Result<u64, Trouble> {
-    let (entries, _) = topics.journal(detail.journal)?;
-    let runs = journal::runs_between(from, until, &entries).map_err(|e| {
-        Trouble::Fatal(format!(
-            "topic `{}` does not say in which order messages were taken: {e}\nhint: was it changed, or is its retention shorter than the time since the last checkpoint? `--rebuild-from earliest` makes the state anew",
-            settings.kafka.journal
-        ))
-    })?;
-    if runs.is_empty() {
-        return Ok(0);
-    }
-    let wanted = engine.wanted();
-    engine.want(Wanted { state_only: true, ..Wanted::default() });
-    let consumer: QuietConsumer = client::make(&client::reader(&settings.kafka))?;
-    let reader = settings.reader(engine).until(stop.flag());
-    let open: Offsets = from
-        .iter()
-        .filter(|(tp, _)| runs.iter().any(|r| r.tp() == **tp))
-        .map(|(tp, o)| (tp.clone(), *o))
-        .collect();
-    let assigned = source::list(&open).and_then(|list| consumer.assign(&list));
-    assigned.map_err(|e| Trouble::of("cannot replay", &e))?;
-
-    let total: u64 = runs.iter().map(|r| u64::from(r.n)).sum();
-    tracing::info!(messages = total, "replaying in silence what was published already");
-    let mut waiting: BTreeMap<Tp, VecDeque<(i64, Batch)>> = BTreeMap::new();
-    let mut effects = Effects::default();
-    let mut done = 0u64;
-    let mut heard = Instant::now();
-    for run in &runs {
-        let tp = run.tp();
-        let mut taken = 0;
-        while taken < run.n {
-            if stop.asked() {
-                return Err(Trouble::Fatal("stopped while replaying".into()));
-            }
-            if let Some((offset, batch)) = waiting.get_mut(&tp).and_then(VecDeque::pop_front) {
-                let fits =
-                    offset >= run.from && offset <= run.to && (taken > 0 || offset == run.from);
-                if !fits {
-                    return Err(Trouble::Fatal(format!(
-                        "{tp} has no message {} any more, and it was taken once (the next one is {offset})\nhint: its retention is shorter than the time since the last checkpoint, or the broker has lost data; `--rebuild-from earliest` makes the state anew from what is left",
-                        run.from
-                    )));
-                }
-                engine.step(batch.inputs, &mut effects);
-                effects.clear();
-                taken += 1;
-                done += 1;
-                if done.is_multiple_of(4096) {
-                    around.health.beat();
-                    around.telemetry.replay(total, done);
-                }
-                continue;
-            }
-            match consumer.poll(Duration::from_millis(100)) {
-                Some(Ok(message)) => {
-                    heard = Instant::now();
-                    let mut batch = Batch::default();
-                    if !reader.read(&message, &mut batch) {
-                        return Err(Trouble::Fatal("stopped while replaying".into()));
-                    }
-                    let tp = Tp { topic: message.topic().into(), partition: message.partition() };
-                    waiting.entry(tp).or_default().push_back((message.offset(), batch));
-                }
-                Some(Err(KafkaError::PartitionEOF(_))) => {}
-                Some(Err(error)) => return Err(Trouble::of("cannot replay", &error)),
-                None if heard.elapsed() > PATIENCE => {
-                    return Err(Trouble::StartOver(format!(
-                        "the brokers sent nothing of {tp} for 30 s while it was to be replayed"
-                    )));
-                }
-                None => {}
-            }
-        }
-    }
-    around.telemetry.replay(total, done);
-    engine.want(wanted);
-    Ok(done)
-}
-
-/// What a published action did to the account's policy state: the fields of the contract that matter for it.
-#[derive(Deserialize)]
-struct Published {
-    action_id: String,
-    action: String,
-    account: String,
-    at: i64,
-    expires_at: Option<i64>,
-    rule: String,
-    shadow: bool,
-    reverses: Option<String>,
-}
-
-/// Puts back what the actions that were really published did; returns where the outputs end.
-pub(super) fn published(
-    settings: &Settings,
-    topics: &Topics,
-    engine: &mut Engine,
-    detail: &Detail,
-) -> Result<Committed, Trouble> {
-    let topic = &settings.kafka.actions;
-    let tp = |partition| Tp { topic: topic.clone(), partition };
-    let mut from: Offsets = detail.actions.iter().map(|(p, o)| (tp(*p), *o)).collect();
-    for partition in 0..topics.partitions(topic)? {
-        if !detail.actions.contains_key(&partition) {
-            from.insert(tp(partition), topics.bounds(&tp(partition))?.0);
-        }
-    }
-    let mut unknown = 0u64;
-    topics.read(&from, &mut |_, bytes| match serde_json::from_slice::<Published>(bytes) {
-        Ok(p) => {
-            engine.apply_published(&engine::PublishedAction {
-                account: &p.account,
-                action: &p.action,
-                rule: &p.rule,
-                at_ms: p.at,
-                expires_at_ms: p.expires_at,
-                action_id: &p.action_id,
-                shadow: p.shadow,
-                reverses: p.reverses.as_deref(),
-            });
-        }
-        Err(_) => unknown += 1,
-    })?;
-    if unknown > 0 {
-        tracing::warn!(
-            unknown,
-            topic,
-            "messages in the topic of actions are no actions; they were passed over"
-        );
-    }
-    ends(topics, settings)
-}
+/// Takes each record.
+type Each<'a> = dyn FnMut(&Name, &[u8]) -> Result<(), String> + 'a;

@@ -59,6 +59,8 @@ pub(super) struct Meters {
     pub states: [Gauge; 5],
     pub heartbeat: Gauge,
     pub queries: Counter,
+    /// Taken, refused.
+    pub reloads: [Counter; 2],
 }
 
 /// Label values, beside the names that the metric declares.
@@ -150,6 +152,7 @@ impl Meters {
             states: State::ALL.map(|state| show_of(&names::STATE, "state", state.as_str())),
             heartbeat: show(&names::HEARTBEAT),
             queries: count(&names::QUERIES),
+            reloads: ["taken", "refused"].map(|how| count_of(&names::RELOADS, "result", how)),
         };
         // What was never set is not shown.
         for gauge in new.queues.iter().chain(&new.graph).chain([

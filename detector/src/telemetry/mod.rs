@@ -108,6 +108,8 @@ struct Inner {
     meters: Meters,
     /// What the engine had counted when it was last asked.
     counted: Mutex<Option<Counts>>,
+    /// The labels of what decides now.
+    told: Mutex<Option<Vec<(&'static str, String)>>>,
 }
 
 impl std::fmt::Debug for Telemetry {
@@ -132,7 +134,13 @@ impl Telemetry {
             meters::describe(&recorder, metric);
         }
         let meters = Meters::new(&recorder);
-        Self(Arc::new(Inner { recorder, handle, meters, counted: Mutex::new(None) }))
+        Self(Arc::new(Inner {
+            recorder,
+            handle,
+            meters,
+            counted: Mutex::new(None),
+            told: Mutex::new(None),
+        }))
     }
 
     /// What decides, and the program's version.
@@ -143,7 +151,18 @@ impl Telemetry {
             ("policy", versions.policy.clone()),
             ("features", versions.features.clone()),
         ];
-        meters::gauge(&self.0.recorder, &names::INFO, &of).set(1.0);
+        let info =
+            |of: &[(&'static str, String)]| meters::gauge(&self.0.recorder, &names::INFO, of);
+        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = told.replace(of.to_vec()) {
+            info(&before).set(0.0);
+        }
+        info(&of).set(1.0);
+    }
+
+    /// A reload of policy and model was taken, or refused.
+    pub fn reloaded(&self, taken: bool) {
+        self.0.meters.reloads[usize::from(!taken)].increment(1);
     }
 
     /// What the engine has counted since the first event of its state: what is new since the last call is added.
@@ -265,6 +284,9 @@ impl Telemetry {
         for ((topic, partition), lag) in &seen.lags {
             let of = [("topic", topic.clone()), ("partition", partition.to_string())];
             meters::gauge(&self.0.recorder, &names::LAG, &of).set(lag.unwrap_or(-1) as f64);
+            let stopped = seen.stopped.contains_key(&(topic.clone(), *partition));
+            let stopped = f64::from(u8::from(stopped));
+            meters::gauge(&self.0.recorder, &names::STOPPED, &of).set(stopped);
         }
         self.0.handle.render()
     }

@@ -76,6 +76,8 @@ metrics! {
         "From an event's time of production (its Kafka timestamp) until its action was acknowledged.";
     LAG: Gauge "detector_consumer_lag" "messages" ["topic", "partition"]
         "Messages of a partition that are not taken yet.";
+    STOPPED: Gauge "detector_partition_stopped" "0 or 1" ["topic", "partition"]
+        "1: the partition cannot be read on, because messages are gone that were to be read; the others are.";
     QUEUE_DEPTH: Gauge "detector_queue_depth" "batches" ["queue"]
         "What waits between two threads.";
     BACK_PRESSURE: Counter "detector_back_pressure_milliseconds_total" "milliseconds" ["queue"]
@@ -113,7 +115,9 @@ metrics! {
     HEARTBEAT: Gauge "detector_heartbeat_age_seconds" "seconds" []
         "Time since the engine's thread last showed that it works.";
     INFO: Gauge "detector_info" "1" ["version", "model", "policy", "features"]
-        "Always 1: the program's version, and what decides.";
+        "1 for the program's version and what decides; 0 for what decided before a reload.";
+    RELOADS: Counter "detector_reloads_total" "reloads" ["result"]
+        "Reloads of policy and model by how they ended: taken, refused.";
     HTTP: Counter "detector_http_requests_total" "requests" ["status"]
         "Requests over HTTP by status code.";
     QUERIES: Counter "detector_queries_total" "queries" []

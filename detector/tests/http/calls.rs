@@ -241,7 +241,6 @@ fn a_taken_port_is_an_error_that_says_what_to_do() {
         health: first.health.clone(),
         asking,
         decoder: Arc::new(engine.decoder()),
-        finisher: engine.finisher(),
     };
     let error = Server::start(&Settings::of(&section).expect("right"), context).expect_err("taken");
     assert!(matches!(error, HttpError::Listen { .. }) && error.to_string().contains("hint: "));

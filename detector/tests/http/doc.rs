@@ -1,7 +1,7 @@
 //! `docs/http.md`: every example is asked, and answered as it says.
 
 use crate::service::{Service, json};
-use detector::health::State;
+use detector::health::{Following, State};
 use detector::http::client;
 use serde_json::Value;
 
@@ -37,11 +37,9 @@ fn every_example_is_answered_as_it_says() {
         let (first, body) = request.split_once('\n').unwrap_or((request, ""));
         let (method, path) = first.split_once(' ').expect("a method and a path");
         ready += usize::from(path == "/readyz");
-        service.health.set_state(if ready == 2 && path == "/readyz" {
-            State::Standby
-        } else {
-            State::Live
-        });
+        let standby = ready == 2 && path == "/readyz";
+        service.health.set_state(if standby { State::Standby } else { State::Live });
+        service.health.following(standby.then_some(Following { journal: 812, behind: 3 }));
         let (found, answer) = match method {
             "POST" => {
                 let (found, answer) = service.post(body.trim(), "");

@@ -84,7 +84,6 @@ impl Service {
             health: health.clone(),
             asking,
             decoder: Arc::new(engine.decoder()),
-            finisher: engine.finisher(),
         };
         let section = HttpSection {
             listen: "127.0.0.1:0".into(),

@@ -153,6 +153,23 @@ impl Instance {
         (!values.is_empty()).then(|| values.iter().sum())
     }
 
+    /// Waits until a metric has a value.
+    #[track_caller]
+    pub fn wait_for_metric(&self, name: &str, value: f64) {
+        let until = Instant::now() + PATIENCE;
+        while self.metric(name) != Some(value) {
+            assert!(Instant::now() < until, "{name} is never {value}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status();
+        assert!(sent.expect("kill can be run").success());
+    }
+
     /// Waits until it ends by itself, with an error; what it said.
     #[track_caller]
     pub fn ended(mut self) -> String {
@@ -187,6 +204,11 @@ impl Instance {
             std::thread::sleep(Duration::from_millis(50));
         };
         assert_eq!(status.code(), Some(0), "{}", self.log());
+    }
+
+    /// Whether the log of all instances under the prefix has a text.
+    pub fn has_said(&self, text: &str) -> bool {
+        std::fs::read_to_string(&self.log).unwrap_or_default().contains(text)
     }
 
     pub fn log(&self) -> String {

@@ -4,10 +4,16 @@
 #[allow(dead_code, reason = "every test binary uses its own part of this")]
 mod support;
 
+mod carry;
 mod conservation;
+mod erase;
 mod instance;
+mod layout;
+mod lost;
 mod refusals;
+mod reload;
 mod schemas;
 mod secure;
 mod stack;
+mod standby;
 mod watch;

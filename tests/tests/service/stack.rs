@@ -1,11 +1,13 @@
 //! A Kafka and a Redis of one test, and what the test puts in and takes out.
 
 use crate::support::Scratch;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -15,6 +17,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// A message as it lies in a topic.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
+    pub partition: i32,
     pub key: Option<String>,
     pub value: String,
     pub headers: BTreeMap<String, String>,
@@ -159,6 +162,47 @@ impl Stack {
         producer.flush(Duration::from_secs(60)).expect("all is delivered");
     }
 
+    /// Asks the broker for something.
+    fn admin<T>(&self, ask: impl AsyncFnOnce(&AdminClient<DefaultClientContext>) -> T) -> T {
+        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+            .set("bootstrap.servers", self.bootstrap())
+            .create()
+            .expect("a client can be made");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.expect("a runtime can be made").block_on(ask(&admin))
+    }
+
+    /// Removes everything that a partition holds now.
+    pub fn remove_records(&self, topic: &str, partition: i32) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::End).expect("a valid offset");
+        let done = self
+            .admin(async |admin| admin.delete_records(&list, &AdminOptions::new()).await)
+            .expect("the broker answers");
+        for element in done.elements() {
+            element.error().expect("the records are removed");
+        }
+    }
+
+    /// Sets properties of a topic.
+    pub fn configure(&self, topic: &str, properties: &[(&str, &str)]) {
+        let entries = properties.iter().copied().collect();
+        let wanted = AlterConfig { specifier: ResourceSpecifier::Topic(topic), entries };
+        let done = self
+            .admin(async |admin| admin.alter_configs([&wanted], &AdminOptions::new()).await)
+            .expect("the broker answers");
+        assert!(done.iter().all(Result::is_ok), "{done:?}");
+    }
+
+    /// The ids of the events that a partition holds.
+    pub fn keys_of(&self, topic: &str, partition: i32) -> BTreeSet<String> {
+        let id = |r: &Record| {
+            let event: serde_json::Value = serde_json::from_str(&r.value).ok()?;
+            event["event_id"].as_str().map(str::to_owned)
+        };
+        self.consume(topic).iter().filter(|r| r.partition == partition).filter_map(id).collect()
+    }
+
     /// Everything committed in a topic, partition by partition.
     pub fn consume(&self, topic: &str) -> Vec<Record> {
         let consumer: BaseConsumer = ClientConfig::new()
@@ -191,6 +235,7 @@ impl Stack {
                             .collect()
                     });
                     out.push(Record {
+                        partition: message.partition(),
                         key: message.key().map(text),
                         value: text(message.payload().unwrap_or_default()),
                         headers: headers.unwrap_or_default(),

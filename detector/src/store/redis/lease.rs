@@ -43,6 +43,33 @@ impl<S: Shards> Store<S> {
             .map_err(|e| RedisStoreError::from_call("publish layout", e))
     }
 
+    /// For a standby, before it reads the state: asks the owner to write no new checkpoint over the one that is read, for `ttl` at
+    /// most. [`Store::has_read`] takes it back. One round trip; claims nothing.
+    ///
+    /// # Errors
+    /// When it was not written.
+    pub fn will_read(&mut self, ttl: Duration) -> Result<(), RedisStoreError> {
+        let set = self.shards.set_reading(ms(ttl));
+        set.map_err(|e| RedisStoreError::from_call("read as a standby", e))
+    }
+
+    /// As [`Store::will_read`].
+    ///
+    /// # Errors
+    /// When it was not written.
+    pub fn has_read(&mut self) -> Result<(), RedisStoreError> {
+        let set = self.shards.set_reading(0);
+        set.map_err(|e| RedisStoreError::from_call("read as a standby", e))
+    }
+
+    /// The field table of a layout, if it was published. One round trip.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn layout(&mut self, hash: &str) -> Result<Option<String>, RedisStoreError> {
+        self.shards.layout(hash).map_err(|e| RedisStoreError::from_call("read a layout", e))
+    }
+
     /// A heart for the lease that is held, on a connection of its own, so that it can beat on another thread while
     /// a checkpoint is written.
     ///
@@ -75,6 +102,16 @@ impl<T: Shards> Heart<T> {
     pub fn heartbeat(&mut self, ttl: Duration) -> Result<(), RedisStoreError> {
         let (epoch, owner) = (self.epoch, self.owner);
         beat(&mut self.shards, "heartbeat", Call::Beat { epoch, owner, ttl_ms: ms(ttl) })
+    }
+}
+
+impl<T: Shards> Heart<T> {
+    /// Whether a standby reads the state now.
+    ///
+    /// # Errors
+    /// When Redis cannot be asked.
+    pub fn is_being_read(&mut self) -> Result<bool, RedisStoreError> {
+        self.shards.reading().map_err(|e| RedisStoreError::from_call("heartbeat", e))
     }
 }
 

@@ -31,6 +31,7 @@ impl<S: Shards> Store<S> {
         let (count, tidy) = self.read_at(base, each, progress)?;
         if let Some(lease) = &mut self.lease {
             lease.tidy = tidy;
+            lease.drop_older = false;
         }
         Ok(count)
     }
@@ -99,6 +100,7 @@ impl<S: Shards> Store<S> {
         let mut count = 0;
         let mut failure = None;
         let shards = self.shards.count();
+        let drop_older = self.lease.as_ref().is_some_and(|lease| lease.drop_older);
         let read = self.shards.records(&mut |shard, name, bytes| {
             if !seen.insert([hashers[0].hash_one(&name), hashers[1].hash_one(&name)]) {
                 return Ok(());
@@ -121,7 +123,8 @@ impl<S: Shards> Store<S> {
                     progress(count);
                 }
             }
-            if value.is_none() || record.ahead_of(base) {
+            let older = drop_older && record.versions().count() > 1;
+            if value.is_none() || record.ahead_of(base) || older {
                 tidy.insert(name);
             }
             Ok(())

@@ -85,6 +85,12 @@ impl Keys {
         format!("{}{{s000}}:alive", self.prefix)
     }
 
+    /// A standby's word that it reads the state, beside the first shard's header.
+    #[must_use]
+    pub fn reading(&self) -> String {
+        format!("{}{{s000}}:reading", self.prefix)
+    }
+
     /// A published layout.
     #[must_use]
     pub fn layout(&self, hash: &str) -> String {

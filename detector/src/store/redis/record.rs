@@ -79,12 +79,9 @@ impl<'a> Record<'a> {
         Some(Self { versions: [Some((tag, value)), kept] })
     }
 
-    /// The record as it is at the base and nothing else. `None`: absent, the key goes.
+    /// The record as it is at the base and nothing else, neither newer nor older. `None`: absent, the key goes.
     #[must_use]
     pub fn tidy(&self, base: Tag) -> Option<Self> {
-        if !self.ahead_of(base) && self.at(base).is_some_and(|(_, value)| value.is_some()) {
-            return Some(self.clone());
-        }
         let kept = self.at(base).filter(|(_, value)| value.is_some())?;
         Some(Self { versions: [Some(kept), None] })
     }

@@ -287,6 +287,32 @@ impl Shards for RedisShards {
         self.ask_key(&key, &cmd)
     }
 
+    fn set_reading(&mut self, ttl_ms: u64) -> Result<(), CallError> {
+        let key = self.keys.reading();
+        if ttl_ms == 0 {
+            let mut cmd = redis::cmd("DEL");
+            cmd.arg(&key);
+            return self.ask_key::<u64>(&key, &cmd).map(|_| ());
+        }
+        let mut cmd = redis::cmd("SET");
+        cmd.arg(&key).arg(1).arg("PX").arg(ttl_ms);
+        self.ask_key(&key, &cmd)
+    }
+
+    fn reading(&mut self) -> Result<bool, CallError> {
+        let key = self.keys.reading();
+        let mut cmd = redis::cmd("EXISTS");
+        cmd.arg(&key);
+        self.ask_key(&key, &cmd)
+    }
+
+    fn layout(&mut self, hash: &str) -> Result<Option<String>, CallError> {
+        let key = self.keys.layout(hash);
+        let mut cmd = redis::cmd("GET");
+        cmd.arg(&key);
+        self.ask_key(&key, &cmd)
+    }
+
     fn publish_layout(&mut self, hash: &str, json: &str) -> Result<(), CallError> {
         let key = self.keys.layout(hash);
         let mut cmd = redis::cmd("SET");

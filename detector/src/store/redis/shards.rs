@@ -53,6 +53,24 @@ pub trait Shards {
     /// When it cannot be read.
     fn alive(&mut self) -> Result<Option<String>, CallError>;
 
+    /// Says for so long that somebody reads the state; 0 takes it back.
+    ///
+    /// # Errors
+    /// When it was not written.
+    fn set_reading(&mut self, ttl_ms: u64) -> Result<(), CallError>;
+
+    /// Whether somebody reads the state.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn reading(&mut self) -> Result<bool, CallError>;
+
+    /// The field table of a layout, as it was published.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn layout(&mut self, hash: &str) -> Result<Option<String>, CallError>;
+
     /// Publishes the field table of a layout under its hash. Whoever does it writes the same.
     ///
     /// # Errors

@@ -44,8 +44,10 @@ pub(super) struct Lease {
     /// Number of the last checkpoint that was tried.
     pub n: u32,
     /// Records to be put in order with the next checkpoint: tombstones at the base, and versions above it, which
-    /// an abandoned attempt left and a later base would make readable.
+    /// an abandoned attempt left and a later base would make readable; and values that must not be kept any longer.
     pub tidy: BTreeSet<Name>,
+    /// Older versions are to go, too.
+    pub drop_older: bool,
 }
 
 impl Lease {
@@ -115,6 +117,7 @@ impl<S: Shards> Store<S> {
             base: None,
             n: 0,
             tidy: BTreeSet::new(),
+            drop_older: false,
         });
         Ok(epoch)
     }
@@ -208,6 +211,27 @@ impl<S: Shards> Store<S> {
                 .map_err(RedisStoreError::from)
                 .and(Err(lost(0, what))),
         }
+    }
+
+    /// Of these records the next checkpoint keeps one version only: what an erased account left in an older one goes. Call it
+    /// after [`Store::checkpoint`] with the names that were written.
+    pub fn keep_one_version(&mut self, names: impl IntoIterator<Item = Name>) {
+        if let Some(lease) = &mut self.lease {
+            lease.tidy.extend(names);
+        }
+    }
+
+    /// As [`Store::keep_one_version`], of all records that [`Store::load`] meets from now on.
+    pub fn keep_one_version_of_all(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.drop_older = true;
+        }
+    }
+
+    /// Whether a checkpoint would put something in order, even if nothing has changed.
+    #[must_use]
+    pub fn is_untidy(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| !lease.tidy.is_empty())
     }
 
     /// Rule 7: that all shards are as this process left them. One round trip per shard.

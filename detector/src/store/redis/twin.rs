@@ -391,6 +391,18 @@ impl Shards for Client {
         Ok(twin.alive.as_ref().filter(|(_, until)| *until > twin.now_ms).map(|(o, _)| o.clone()))
     }
 
+    fn set_reading(&mut self, _: u64) -> Result<(), CallError> {
+        Ok(())
+    }
+
+    fn reading(&mut self) -> Result<bool, CallError> {
+        Ok(false)
+    }
+
+    fn layout(&mut self, _: &str) -> Result<Option<String>, CallError> {
+        Ok(None)
+    }
+
     fn publish_layout(&mut self, _: &str, _: &str) -> Result<(), CallError> {
         Ok(())
     }

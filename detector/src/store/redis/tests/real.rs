@@ -125,6 +125,13 @@ fn signs_of_life() {
     store.release().expect("it is the owner");
     assert!(!standby.is_owner_alive().expect("asks"));
     store.publish_layout("abc", "{}").expect("publishes");
+    assert_eq!(store.layout("abc").expect("reads").as_deref(), Some("{}"));
+    assert_eq!(store.layout("other").expect("reads"), None);
+    assert!(!store.shards().reading().expect("reads"));
+    store.will_read(Duration::from_secs(60)).expect("writes");
+    assert!(store.shards().reading().expect("reads"));
+    store.has_read().expect("writes");
+    assert!(!store.shards().reading().expect("reads"));
     let json: String =
         redis::cmd("GET").arg("det:layout:abc").query(&mut server.connection()).expect("reads");
     assert_eq!(json, "{}");

@@ -359,6 +359,18 @@ impl Shards for Shared {
         Ok(None)
     }
 
+    fn set_reading(&mut self, _: u64) -> Result<(), CallError> {
+        Ok(())
+    }
+
+    fn reading(&mut self) -> Result<bool, CallError> {
+        Ok(false)
+    }
+
+    fn layout(&mut self, _: &str) -> Result<Option<String>, CallError> {
+        Ok(None)
+    }
+
     fn publish_layout(&mut self, _: &str, _: &str) -> Result<(), CallError> {
         Ok(())
     }

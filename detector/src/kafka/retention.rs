@@ -1,0 +1,154 @@
+//! Whether topics reach back as far as a start may have to read again. What does not would only be noticed when it is needed, so it
+//! is looked for at the start.
+
+use super::client::{self, Quiet, Trouble};
+use super::config::KafkaSection;
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
+use std::time::Duration;
+
+/// Longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// A stop may last so long without anybody having planned for it.
+const STOP: Duration = Duration::from_secs(24 * 3600);
+
+/// What a topic says of how long it keeps messages.
+#[derive(Debug, Default)]
+struct Kept {
+    topic: String,
+    time_ms: Option<i64>,
+    bytes: Option<i64>,
+    cleanup: String,
+    compaction_lag_ms: Option<i64>,
+}
+
+impl Kept {
+    fn of(topic: &str, found: &ConfigResource) -> Self {
+        let value = |name: &str| found.get(name).and_then(|entry| entry.value.as_deref());
+        let number = |name: &str| value(name).and_then(|value| value.parse().ok());
+        Self {
+            topic: topic.into(),
+            time_ms: number("retention.ms"),
+            bytes: number("retention.bytes"),
+            cleanup: value("cleanup.policy").unwrap_or("delete").into(),
+            compaction_lag_ms: number("min.compaction.lag.ms"),
+        }
+    }
+
+    fn deletes(&self) -> bool {
+        self.cleanup.contains("delete")
+    }
+
+    /// What makes a start impossible some day, and what might.
+    fn judge(&self, window: Duration, problems: &mut Vec<String>, warnings: &mut Vec<String>) {
+        let topic = &self.topic;
+        let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let text = features::duration::format_ms;
+        if let Some(kept_ms) = self.time_ms.filter(|kept| *kept >= 0 && self.deletes()) {
+            if kept_ms < ms(window) {
+                problems.push(format!(
+                    "topic `{topic}` keeps messages for {} (retention.ms), and a start may have to read back {}\n  hint: raise retention.ms of the topic; it should cover the longest stop that you plan",
+                    text(kept_ms),
+                    text(ms(window))
+                ));
+            } else if kept_ms < ms(STOP) {
+                warnings.push(format!(
+                    "topic `{topic}` keeps messages for {} (retention.ms): after a longer stop a start refuses",
+                    text(kept_ms)
+                ));
+            }
+        }
+        if self.bytes.is_some_and(|bytes| bytes >= 0) && self.deletes() {
+            warnings.push(format!(
+                "topic `{topic}` is also cut by its size (retention.bytes): under load it may reach back less far than its retention.ms says"
+            ));
+        }
+        if self.cleanup.contains("compact")
+            && self.compaction_lag_ms.is_none_or(|lag| lag < ms(window))
+        {
+            problems.push(format!(
+                "topic `{topic}` is compacted (cleanup.policy), and a start reads every message again\n  hint: cleanup.policy = delete, or min.compaction.lag.ms of at least {}",
+                ms(window)
+            ));
+        }
+    }
+}
+
+/// Looks at all topics that are read again at a start; `window` is how far back that may be. What is only doubtful goes to the log.
+///
+/// # Errors
+/// Everything that does not reach back so far, at once.
+pub fn check(section: &KafkaSection, window: Duration) -> Result<(), Trouble> {
+    let cannot = |why: &str| {
+        tracing::warn!(
+            "how long topics keep messages cannot be looked at ({why}); see to it that they reach back further than the longest stop"
+        );
+    };
+    // The client for such questions never asks for a token.
+    if section.security.has_tokens() {
+        cannot("not with OAUTHBEARER");
+        return Ok(());
+    }
+    let admin: AdminClient<Quiet> = client::create(&client::admin(section), |quiet| quiet)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|e| Trouble::Fatal(format!("cannot start a runtime: {e}")))?;
+    let read_again = section.events.iter().chain(&section.labels);
+    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+    for topic in read_again.chain([&section.actions, &section.journal]) {
+        let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let found = runtime.block_on(admin.describe_configs(&asked, &options));
+        match found.map(|mut found| found.pop()) {
+            Ok(Some(Ok(found))) => {
+                Kept::of(topic, &found).judge(window, &mut problems, &mut warnings);
+            }
+            // The right to see it is not needed for anything else.
+            Ok(Some(Err(code))) => {
+                cannot(&format!("topic `{topic}`: {code}; the right is DescribeConfigs"));
+                break;
+            }
+            Ok(None) => cannot(&format!("topic `{topic}`: no answer")),
+            Err(error) => {
+                cannot(&error.to_string());
+                break;
+            }
+        }
+    }
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Trouble::Fatal(problems.join("\n  "))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(600);
+    const DAY_MS: i64 = 24 * 3_600_000;
+
+    fn judged(kept: Kept) -> (usize, usize) {
+        let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+        kept.judge(WINDOW, &mut problems, &mut warnings);
+        (problems.len(), warnings.len())
+    }
+
+    fn kept(cleanup: &str, time_ms: i64) -> Kept {
+        Kept { cleanup: cleanup.into(), time_ms: Some(time_ms), bytes: Some(-1), ..Kept::default() }
+    }
+
+    #[test]
+    fn what_cannot_be_read_again_is_a_problem_and_what_may_be_gone_a_warning() {
+        assert_eq!(judged(kept("delete", 7 * DAY_MS)), (0, 0));
+        assert_eq!(judged(kept("delete", -1)), (0, 0));
+        assert_eq!(judged(kept("delete", 3_600_000)), (0, 1));
+        assert_eq!(judged(kept("delete", 60_000)), (1, 0));
+        assert_eq!(judged(kept("compact", 60_000)), (1, 0));
+        assert_eq!(judged(kept("compact,delete", 60_000)), (2, 0));
+        let late = Kept { compaction_lag_ms: Some(DAY_MS), ..kept("compact", -1) };
+        assert_eq!(judged(late), (0, 0));
+        let small = Kept { bytes: Some(1 << 30), ..kept("delete", 7 * DAY_MS) };
+        assert_eq!(judged(small), (0, 1));
+    }
+}

@@ -1,0 +1,180 @@
+//! A checkpoint's cut without a long stop of the line. What changed is copied in slices between batches; what changes again meanwhile
+//! is copied again, in rounds, until little is left: that is copied at once, and there the cut lies.
+
+use engine::{Changed, Engine, Name};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// The line may stand still for about so long at the cut.
+const STOP_MAX: Duration = Duration::from_millis(10);
+/// Shortest slice: without input there is nothing to wait for.
+const SLICE_MIN: Duration = Duration::from_micros(500);
+/// Records between two looks at the clock.
+const RECORDS: usize = 64;
+/// Longest slice, whatever the line takes.
+const SLICE_MAX: Duration = Duration::from_millis(20);
+/// With every round copying gets twice the share of before, up to this one; from there on a round that leaves more than
+/// [`HEADWAY`] of what it began with was the last.
+const SHARE_ROUNDS: u32 = 5;
+const HEADWAY: f64 = 0.8;
+const ROUNDS_MAX: u32 = 12;
+/// Copies lie one after the other in blocks of this size, or their own where they are longer.
+const BLOCK: usize = 1 << 20;
+/// Blocks that are kept to be used again.
+const SPARE_MAX: usize = 64;
+
+/// Where a copy lies: block, from, to; `None`: the record is gone.
+type Place = Option<(usize, usize, usize)>;
+
+/// Copies of records.
+#[derive(Debug, Default)]
+pub struct Copies {
+    blocks: Vec<Vec<u8>>,
+    places: HashMap<Name, Place>,
+    spare: Vec<Vec<u8>>,
+}
+
+impl Copies {
+    fn put(&mut self, name: Name, value: Option<&[u8]>) {
+        let place = value.map(|value| {
+            let room = |block: &Vec<u8>| block.capacity() - block.len() >= value.len();
+            if !self.blocks.last().is_some_and(room) {
+                let spare = self.spare.pop().filter(room);
+                let size = BLOCK.max(value.len());
+                self.blocks.push(spare.unwrap_or_else(|| Vec::with_capacity(size)));
+            }
+            let number = self.blocks.len() - 1;
+            let block = &mut self.blocks[number];
+            let from = block.len();
+            block.extend_from_slice(value);
+            (number, from, block.len())
+        });
+        self.places.insert(name, place);
+    }
+
+    /// The newest copy of each record.
+    pub fn iter(&self) -> impl Iterator<Item = (&Name, Option<&[u8]>)> {
+        let value = |&(block, from, to): &(usize, usize, usize)| {
+            self.blocks.get(block).and_then(|block| block.get(from..to)).unwrap_or_default()
+        };
+        self.places.iter().map(move |(name, place)| (name, place.as_ref().map(value)))
+    }
+
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Bytes of all values.
+    pub fn bytes(&self) -> u64 {
+        self.places.values().flatten().map(|(_, from, to)| (to - from) as u64).sum()
+    }
+
+    /// Forgets all copies and keeps some of the memory, for the next cut.
+    pub fn clear(&mut self) {
+        self.places.clear();
+        self.spare.append(&mut self.blocks);
+        self.spare.truncate(SPARE_MAX);
+        self.spare.iter_mut().for_each(Vec::clear);
+    }
+}
+
+/// A cut that is being made.
+pub struct Cutting {
+    left: Changed,
+    copies: Copies,
+    rounds: u32,
+    began_with: usize,
+    copied: usize,
+    spent: Duration,
+}
+
+impl Cutting {
+    /// Takes the list of what changed; `copies` is empty memory.
+    pub fn begin(engine: &mut Engine, copies: Copies) -> Self {
+        let left = engine.take_changed();
+        let (began_with, spent) = (left.len(), Duration::ZERO);
+        Self { left, copies, rounds: 1, began_with, copied: 0, spent }
+    }
+
+    /// Copies for about as long as the line worked since the last time, and longer with every round, so that it comes to an end
+    /// however fast the line is. True: what is left can be copied at once.
+    pub fn go_on(&mut self, engine: &mut Engine, worked: Duration) -> bool {
+        let begun = Instant::now();
+        let slice = worked * (1 << (self.rounds - 1).min(SHARE_ROUNDS - 1));
+        let slice = slice.clamp(SLICE_MIN, SLICE_MAX);
+        while begun.elapsed() < slice && !self.left.is_empty() {
+            self.copy(engine, RECORDS);
+        }
+        self.spent += begun.elapsed();
+        if !self.left.is_empty() {
+            return false;
+        }
+        self.left = engine.take_changed();
+        let left = self.left.len();
+        let per_record = self.spent.as_secs_f64() / self.copied.max(1) as f64;
+        let short = left as f64 * per_record <= STOP_MAX.as_secs_f64();
+        let no_headway =
+            self.rounds >= SHARE_ROUNDS && left as f64 > self.began_with as f64 * HEADWAY;
+        self.began_with = left;
+        self.rounds += 1;
+        short || no_headway || self.rounds > ROUNDS_MAX
+    }
+
+    fn copy(&mut self, engine: &Engine, most: usize) {
+        let (before, copies) = (self.left.len(), &mut self.copies);
+        engine.save_some(&mut self.left, most, &mut |name, value| copies.put(name, value));
+        self.copied += before - self.left.len();
+    }
+
+    /// Copies the rest: the records are those of the state as it is now. Also says for how long the line stood still, and in
+    /// which round that was.
+    pub fn cut(mut self, engine: &mut Engine) -> (Copies, Duration, u32) {
+        let begun = Instant::now();
+        self.copy(engine, usize::MAX);
+        self.left = engine.take_changed();
+        self.copy(engine, usize::MAX);
+        let copies = &mut self.copies;
+        engine.save_globals(&mut |name, value| copies.put(name, value));
+        (self.copies, begun.elapsed(), self.rounds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_copy_counts_and_memory_is_used_again() {
+        let mut copies = Copies::default();
+        let name = |n: u32| Name::Global(n.to_string().into());
+        for round in 0..3u8 {
+            for n in 0..3000 {
+                copies.put(name(n), Some(&[round; 500]));
+            }
+        }
+        copies.put(name(7), None);
+        copies.put(name(8), Some(&vec![9; 3 * BLOCK]));
+        copies.put(name(9), Some(&[]));
+        assert_eq!(copies.len(), 3000);
+        for (name, value) in copies.iter() {
+            let Name::Global(number) = name else { panic!("{name:?}") };
+            match number.as_str() {
+                "7" => assert_eq!(value, None),
+                "8" => assert_eq!(value, Some(&vec![9; 3 * BLOCK][..])),
+                "9" => assert_eq!(value, Some(&[][..])),
+                _ => assert_eq!(value, Some(&[2; 500][..]), "{number}"),
+            }
+        }
+        assert_eq!(copies.bytes(), (2997 * 500 + 3 * BLOCK) as u64);
+        copies.clear();
+        assert!(copies.is_empty() && copies.bytes() == 0 && !copies.spare.is_empty());
+        copies.put(name(1), Some(&[1]));
+        assert_eq!(copies.iter().next().map(|(_, value)| value), Some(Some(&[1u8][..])));
+    }
+}

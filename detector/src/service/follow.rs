@@ -1,0 +1,341 @@
+//! A state that follows: it takes the messages that a live instance took, in the order of its journal, and puts back what was really
+//! done about accounts. Nothing is scored and nothing published. A start follows to the committed offsets and goes live there; a
+//! standby follows for as long as another instance is live.
+
+use super::ordered::{Ordered, Taken};
+use super::position::{self, Detail};
+use super::published::Actions;
+use super::{Around, Settings, Stop};
+use crate::kafka::client::Trouble;
+use crate::kafka::config::Delivery;
+use crate::kafka::journal::{Entry, Offsets, Order, Tp};
+use crate::kafka::source::BATCH_MESSAGES;
+use crate::kafka::tail::Tail;
+use crate::kafka::topics::Topics;
+use crate::store::redis::Position;
+use engine::effects::Effects;
+use engine::{Changed, Engine, Input, Wanted};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Longest silence of the brokers while messages are to be taken again.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Runs that may wait to be taken; beyond, the journal is not read on.
+const RUNS_MAX: usize = 100_000;
+/// Lists of changes that wait for a checkpoint to cover them; beyond, the oldest two become one.
+const LISTS_MAX: usize = 32;
+
+/// Changes up to a place in the journal.
+struct Since {
+    journal: i64,
+    changed: Changed,
+    messages: u64,
+}
+
+/// The state, and where it stands.
+pub struct Follower {
+    engine: Engine,
+    wanted: Wanted,
+    /// Next offset of each partition.
+    at: Offsets,
+    inputs: Ordered,
+    journal: Tail,
+    order: Order,
+    /// Messages that were taken of the first run.
+    taken: u32,
+    /// Part of the first run's entry was taken.
+    inside: bool,
+    actions: Actions,
+    /// What changed since the last list, in messages.
+    messages: u64,
+    lists: VecDeque<Since>,
+    /// A checkpoint at or beyond this place has all changes that are in no list.
+    covered: i64,
+    delivery: Delivery,
+    /// See [`Detail`].
+    born: u32,
+}
+
+impl Follower {
+    /// Begins with the state of a checkpoint, which `load` fills into an empty engine.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be loaded or followed.
+    pub fn begin(
+        settings: &Settings,
+        topics: &Topics,
+        base: &Position,
+        mut engine: Engine,
+        load: impl FnOnce(&mut Engine) -> Result<(), Trouble>,
+    ) -> Result<Self, Trouble> {
+        let detail = position::read(base)?;
+        load(&mut engine)?;
+        engine.name_forgotten();
+        let wanted = engine.wanted();
+        engine.want(Wanted { state_only: true, ..Wanted::default() });
+        let at = position::offsets(&base.offsets);
+        let tp = Tp { topic: settings.kafka.journal.clone(), partition: 0 };
+        Ok(Self {
+            inputs: Ordered::start(settings, &engine)?,
+            journal: Tail::start(&settings.kafka, topics, [(tp, detail.journal)].into())?,
+            actions: Actions::start(settings, topics, &detail.actions)?,
+            engine,
+            wanted,
+            at,
+            order: Order::default(),
+            taken: 0,
+            inside: false,
+            messages: 0,
+            lists: VecDeque::new(),
+            covered: detail.journal,
+            delivery: settings.kafka.delivery,
+            born: detail.born,
+        })
+    }
+
+    /// The state, for questions.
+    pub fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    /// Messages that the journal names and that were not taken yet.
+    pub fn behind(&self) -> u64 {
+        self.order.messages().saturating_sub(self.taken.into())
+    }
+
+    /// Next offset of the journal: everything before it was taken.
+    pub fn place(&self) -> i64 {
+        let read = self.journal.next().values().next().copied().unwrap_or_default();
+        self.order.entry().unwrap_or(read)
+    }
+
+    /// Follows for about as long as `wait`.
+    ///
+    /// # Errors
+    /// When it cannot go on: then this state is of no use any more, and another one is to be loaded.
+    pub fn turn(&mut self, topics: &Topics, wait: Duration) -> Result<(), Trouble> {
+        let deadline = Instant::now() + wait;
+        // Without transactions the journal may be ahead of what is committed. What is committed now was in the journal
+        // before, and so was the mark of whoever took over in between.
+        let committed = match self.delivery {
+            Delivery::ExactlyOnce => None,
+            Delivery::AtLeastOnce => match topics.inputs().and_then(|all| topics.committed(&all)) {
+                Ok(committed) => Some(committed),
+                // Brokers that do not answer now do so later.
+                Err(Trouble::StartOver(_)) => return Ok(()),
+                Err(trouble) => return Err(trouble),
+            },
+        };
+        let mut entries = Vec::new();
+        let mut each = |_: &Tp, offset: i64, bytes: &[u8]| entries.push((offset, read(bytes)));
+        let all_read = match committed {
+            Some(_) => self.journal.to_end(topics, &mut each),
+            None => {
+                let most = RUNS_MAX.saturating_sub(self.order.len());
+                // With messages to be taken there is no time to wait for more.
+                let wait = if self.order.is_empty() { wait } else { Duration::ZERO };
+                self.journal.poll(wait, most, &mut each).map(|_| ())
+            }
+        };
+        self.note(entries)?;
+        match all_read {
+            Ok(()) => {}
+            Err(Trouble::StartOver(_)) if committed.is_some() => return Ok(()),
+            Err(trouble) => return Err(trouble),
+        }
+        self.take(committed.as_ref(), deadline)?;
+        self.actions.follow(&mut self.engine, &self.at)
+    }
+
+    /// Takes note of entries.
+    fn note(&mut self, entries: Vec<(i64, Result<Entry, String>)>) -> Result<(), Trouble> {
+        for (offset, entry) in entries {
+            match entry.map_err(Trouble::Fatal)? {
+                Entry::Took(took) => self.order.push(offset, took),
+                Entry::Decides { .. } => {}
+                Entry::Live { anew: true, .. } => {
+                    return Err(Trouble::StartOver("another instance made the state anew".into()));
+                }
+                Entry::Live { at, .. } => {
+                    let at: Offsets = at
+                        .into_iter()
+                        .map(|(t, p, o)| (Tp { topic: t, partition: p }, o))
+                        .collect();
+                    let beyond =
+                        |(tp, stands): (&Tp, &i64)| at.get(tp).is_some_and(|next| stands > next);
+                    if self.at.iter().any(beyond) {
+                        return Err(Trouble::StartOver(
+                            "messages were taken that were never committed".into(),
+                        ));
+                    }
+                    self.order.cut(&at);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the order names, not beyond `until`, until it is at its end or the time is over.
+    fn take(&mut self, until: Option<&Offsets>, deadline: Instant) -> Result<(), Trouble> {
+        let mut effects = Effects::default();
+        let mut batch: Vec<Input> = Vec::new();
+        while let (Some(run), Some(entry)) = (self.order.front().cloned(), self.order.entry()) {
+            let tp = run.tp();
+            if until.is_some_and(|until| until.get(&tp).is_none_or(|next| run.to >= *next)) {
+                break;
+            }
+            let stands = *self.at.entry(tp.clone()).or_insert(run.from);
+            if self.taken == 0 && run.from < stands {
+                return Err(no_order(&format!(
+                    "{tp} is taken from {} on, but stood at {stands} already",
+                    run.from
+                )));
+            }
+            self.inputs.add(&tp, stands)?;
+            while self.taken < run.n {
+                let wait = deadline.saturating_duration_since(Instant::now());
+                let Some(Taken { offset, input, .. }) = self.inputs.take(&tp, wait)? else {
+                    self.step(&mut batch, &mut effects);
+                    return Ok(());
+                };
+                if offset > run.to || (self.taken == 0 && offset != run.from) {
+                    return Err(Trouble::Fatal(format!(
+                        "{tp} has no message {} any more, and it was taken once (the next one is {offset})\nhint: its retention is shorter than the time since the last checkpoint, or the broker has lost data; `--rebuild-from earliest` makes the state anew from what is left",
+                        run.from
+                    )));
+                }
+                batch.extend(input);
+                self.at.insert(tp.clone(), offset + 1);
+                self.taken += 1;
+                self.messages += 1;
+                if batch.len() >= BATCH_MESSAGES {
+                    self.step(&mut batch, &mut effects);
+                }
+            }
+            self.order.pop();
+            self.taken = 0;
+            self.inside = self.order.entry() == Some(entry);
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+        self.step(&mut batch, &mut effects);
+        Ok(())
+    }
+
+    fn step(&mut self, batch: &mut Vec<Input>, effects: &mut Effects) {
+        self.engine.step(batch.drain(..), effects);
+        effects.clear();
+    }
+
+    /// The newest checkpoint: changes before it need not be remembered any more.
+    ///
+    /// # Errors
+    /// When it is of another state than this one.
+    pub fn covered_by(&mut self, base: &Detail) -> Result<(), Trouble> {
+        position::same_configuration(base, &self.engine)?;
+        if base.born != self.born {
+            return Err(Trouble::StartOver("another instance made the state anew".into()));
+        }
+        while self.lists.front().is_some_and(|since| since.journal <= base.journal) {
+            if let Some(since) = self.lists.pop_front() {
+                self.covered = since.journal;
+            }
+        }
+        let nothing_new = self.messages == 0;
+        if nothing_new || self.inside || self.taken > 0 {
+            return Ok(());
+        }
+        let mut changed = self.engine.take_changed();
+        let mut messages = std::mem::take(&mut self.messages);
+        if self.lists.len() >= LISTS_MAX
+            && let Some(last) = self.lists.pop_back()
+        {
+            changed.add(last.changed);
+            messages += last.messages;
+        }
+        self.lists.push_back(Since { journal: self.place(), changed, messages });
+        Ok(())
+    }
+
+    /// Whether this state leads to O, and knows what changed since the checkpoint.
+    pub fn fits(&self, base: &Detail, committed: &Offsets) -> bool {
+        let beyond = |(tp, at): (&Tp, &i64)| committed.get(tp).is_some_and(|next| at > next);
+        base.journal >= self.covered
+            && base.born == self.born
+            && base.features == self.engine.versions().features
+            && base.privacy == self.engine.privacy_fingerprint()
+            && !self.at.iter().any(beyond)
+    }
+
+    /// Follows to `until` and ends there: the state, in which everything that changed since the checkpoint counts as changed,
+    /// and how many messages that is.
+    ///
+    /// # Errors
+    /// When the journal does not lead there, or a message is gone.
+    pub fn finish(
+        mut self,
+        base: &Detail,
+        topics: &Topics,
+        until: &Offsets,
+        around: &Around,
+        stop: &Stop,
+    ) -> Result<(Engine, u64), Trouble> {
+        let mut entries = Vec::new();
+        self.journal.to_end(topics, &mut |_, offset, bytes| entries.push((offset, read(bytes))))?;
+        self.note(entries)?;
+        self.order.cut(until);
+        let total = self.behind();
+        if total > 0 {
+            tracing::info!(messages = total, "replaying in silence what was published already");
+        }
+        let (mut heard, mut left) = (Instant::now(), total);
+        while !self.order.is_empty() {
+            if stop.asked() {
+                return Err(Trouble::Fatal("stopped while replaying".into()));
+            }
+            self.take(Some(until), Instant::now() + Duration::from_millis(200))?;
+            let now = self.behind();
+            if now < left {
+                (heard, left) = (Instant::now(), now);
+            } else if heard.elapsed() > PATIENCE {
+                let tp = self.order.front().map(|run| run.tp().to_string()).unwrap_or_default();
+                return Err(Trouble::StartOver(format!(
+                    "the brokers sent nothing of {tp} for 30 s while it was to be replayed"
+                )));
+            }
+            around.health.beat();
+            around.telemetry.replay(total, total - now);
+        }
+        around.telemetry.replay(total, total);
+        for (tp, wanted) in until {
+            let stands = self.at.get(tp).copied().unwrap_or(*wanted);
+            if stands != *wanted {
+                return Err(no_order(&format!(
+                    "{tp} is committed up to {wanted}, and the journal leads to {stands}"
+                )));
+            }
+        }
+        self.actions.to_end(&mut self.engine, topics)?;
+        let mut messages = self.messages;
+        for since in self.lists {
+            if since.journal > base.journal {
+                messages += since.messages;
+                self.engine.still_changed(since.changed);
+            }
+        }
+        self.engine.want(self.wanted);
+        Ok((self.engine, messages))
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Entry, String> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| format!("the journal holds something that is no journal: {e}"))
+}
+
+fn no_order(why: &str) -> Trouble {
+    Trouble::Fatal(format!(
+        "the journal does not say in which order messages were taken: {why}\nhint: was its topic changed, or is its retention shorter than the time since the last checkpoint? `--rebuild-from earliest` makes the state anew"
+    ))
+}

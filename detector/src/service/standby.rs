@@ -1,0 +1,146 @@
+//! While another instance is live: load its newest checkpoint, follow it, and watch for its sign of life.
+
+use super::follow::Follower;
+use super::reload::Reload;
+use super::start::fill;
+use super::{Around, Begin, Settings, Stop, position};
+use crate::health::{Following, State};
+use crate::kafka::client::Trouble;
+use crate::kafka::topics::Topics;
+use crate::store::redis::{Shards, Store};
+use std::time::{Duration, Instant};
+
+/// The sign of life is looked for this often.
+const LOOK: Duration = Duration::from_millis(200);
+/// Which checkpoint is the newest is asked this often.
+const BASE_EVERY: Duration = Duration::from_secs(2);
+/// Longest pause before a state that could not be followed is loaded again.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// A standby's state, if it has one, and what it needs to keep it.
+#[derive(Default)]
+pub struct Standby {
+    follower: Option<Follower>,
+    topics: Option<Topics>,
+    /// Not to be tried again before.
+    not_before: Option<Instant>,
+    failures: u32,
+    asked_base: Option<Instant>,
+    reload: Reload,
+}
+
+impl Standby {
+    /// Waits while another instance gives signs of life, and follows it. False: asked to stop meanwhile.
+    ///
+    /// # Errors
+    /// When Redis refuses to be asked.
+    pub fn wait<S: Shards>(
+        &mut self,
+        settings: &Settings,
+        store: &mut Store<S>,
+        around: &Around,
+        stop: &Stop,
+    ) -> Result<bool, Trouble> {
+        let (mut said, since) = (false, Instant::now());
+        loop {
+            match store.is_owner_alive() {
+                Ok(false) => return Ok(!stop.asked()),
+                Ok(true) => around.health.store_up(true),
+                // Whoever is live goes on without Redis for a while, and so does who follows it.
+                Err(error) if error.is_unavailable() && said => around.health.store_up(false),
+                Err(error) => return Err(error.into()),
+            }
+            if stop.asked() {
+                return Ok(false);
+            }
+            // The sign of life of one that has just ended runs out in this time.
+            let ends = 3 * settings.redis.lease_ttl();
+            if settings.asked() != Begin::Checkpoint {
+                if since.elapsed() > ends {
+                    return Err(Trouble::Fatal(
+                        "another instance is live, and would lose its state to --cold or --rebuild-from at some later time\nhint: stop all instances first, or start this one without the option".into(),
+                    ));
+                }
+                around.health.beat();
+                std::thread::sleep(LOOK);
+                continue;
+            }
+            if !said {
+                said = true;
+                around.health.set_state(State::Standby);
+                tracing::info!("another instance is live: standing by");
+            }
+            around.health.beat();
+            let begun = Instant::now();
+            if let Err(trouble) = self.turn(settings, store, around) {
+                self.failures += 1;
+                let pause = LOOK * 2u32.saturating_pow(self.failures.min(10));
+                self.not_before = Some(Instant::now() + pause.min(PAUSE_MAX));
+                self.follower = None;
+                around.health.following(None);
+                tracing::warn!("the live instance cannot be followed now: {trouble}");
+            }
+            if let Some(follower) = &mut self.follower {
+                let reloaded = self.reload.look(settings, stop, follower.engine());
+                around.reloaded(&reloaded, follower.engine());
+                around.queries.answer(follower.engine());
+            }
+            std::thread::sleep(LOOK.saturating_sub(begun.elapsed()));
+        }
+    }
+
+    /// The state, for taking over.
+    pub fn take(&mut self) -> Option<Follower> {
+        self.follower.take()
+    }
+
+    fn turn<S: Shards>(
+        &mut self,
+        settings: &Settings,
+        store: &mut Store<S>,
+        around: &Around,
+    ) -> Result<(), Trouble> {
+        if self.not_before.is_some_and(|moment| Instant::now() < moment) {
+            return Ok(());
+        }
+        if self.topics.is_none() {
+            self.topics = Some(Topics::new(&settings.kafka)?);
+        }
+        let Some(topics) = &self.topics else { return Ok(()) };
+        let Some(follower) = &mut self.follower else {
+            // Before its first checkpoint there is nothing to follow.
+            let Some((_, base)) = store.peek_base()? else { return Ok(()) };
+            let engine = settings.engine()?;
+            position::same_configuration(&position::read(&base)?, &engine)?;
+            // The owner lets the one that is read be, also for a second try.
+            store.will_read(super::live::READ_TIME_MAX)?;
+            let Some((tag, base)) = store.peek_base()? else { return Ok(()) };
+            let begun = Follower::begin(settings, topics, &base, engine, |engine| {
+                fill(engine, None, |each| store.peek_load(tag, each, |_| around.health.beat()))
+            });
+            if !matches!(begun, Err(Trouble::StartOver(_))) {
+                store.has_read()?;
+            }
+            let follower = begun?;
+            tracing::info!(checkpoint = %tag, "loaded; following the live instance");
+            self.follower = Some(follower);
+            self.asked_base = None;
+            return Ok(());
+        };
+        follower.turn(topics, LOOK)?;
+        if self.asked_base.is_none_or(|asked| asked.elapsed() >= BASE_EVERY) {
+            self.asked_base = Some(Instant::now());
+            // What cannot be asked now is asked the next time.
+            if let Ok(Some((_, base))) = store.peek_base() {
+                follower.covered_by(&position::read(&base)?)?;
+            }
+            around.telemetry.size(&follower.engine().size());
+        }
+        self.failures = 0;
+        let engine = follower.engine();
+        around.health.applied(engine.watermark_ms());
+        let (journal, behind) = (follower.place(), follower.behind());
+        around.health.following(Some(Following { journal, behind }));
+        Ok(())
+    }
+}
