@@ -153,7 +153,8 @@ impl Follower {
             match entry.map_err(Trouble::Fatal)? {
                 Entry::Took(took) => self.order.push(offset, took),
                 Entry::Decides { .. } => {}
-                Entry::Live { anew: true, .. } => {
+                // The mark of this very state, when it was young, is a mark like others.
+                Entry::Live { anew: true, epoch, .. } if epoch != u64::from(self.born) => {
                     return Err(Trouble::StartOver("another instance made the state anew".into()));
                 }
                 Entry::Live { at, .. } => {
@@ -316,7 +317,7 @@ impl Follower {
                 )));
             }
         }
-        self.actions.to_end(&mut self.engine, topics)?;
+        self.actions.take_all(&mut self.engine, topics)?;
         let mut messages = self.messages;
         for since in self.lists {
             if since.journal > base.journal {

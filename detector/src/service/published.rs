@@ -129,7 +129,7 @@ impl Actions {
     ///
     /// # Errors
     /// As [`Tail::to_end`].
-    pub fn to_end(&mut self, engine: &mut Engine, topics: &Topics) -> Result<(), Trouble> {
+    pub fn take_all(&mut self, engine: &mut Engine, topics: &Topics) -> Result<(), Trouble> {
         let waiting = std::mem::take(&mut self.waiting);
         self.waiting_len = 0;
         waiting.values().flatten().for_each(|first| first.apply(engine));

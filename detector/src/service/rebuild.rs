@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// When Kafka or Redis fail; then it is to be asked for again.
+#[expect(clippy::too_many_arguments, reason = "each is another thing")]
 pub fn begin<S: Shards>(
     settings: &Settings,
     store: &mut Store<S>,
@@ -56,7 +57,7 @@ pub fn begin<S: Shards>(
     if settings.asked() == Begin::Rebuild {
         let messages = take(settings, &mut engine, begins, &at, around, stop)?;
         tracing::info!(messages, "the state is made anew from what the topics hold");
-        Actions::from_the_first(settings, topics)?.to_end(&mut engine, topics)?;
+        Actions::from_the_first(settings, topics)?.take_all(&mut engine, topics)?;
     }
     let outputs = ends(topics, settings)?;
     let position = position::position(&at, &outputs, Detail { born, ..Detail::of(&engine) });
