@@ -1,9 +1,4 @@
 //! The service against a real Kafka and a real Redis, which these tests start by `scripts/stack` and end themselves.
 
-#[path = "../files/support.rs"]
-#[allow(dead_code, reason = "every test binary uses its own part of this")]
-mod support;
-
+mod chaos;
 mod conservation;
-mod instance;
-mod stack;
