@@ -118,7 +118,8 @@ impl Instance {
 
     /// Its state as `/readyz` tells it; none while it does not answer at once.
     pub fn state(&self) -> Option<String> {
-        let (_, found) = self.ask("/readyz", Duration::from_millis(500)).and_then(|t| json_of(&t))?;
+        let (_, found) =
+            self.ask("/readyz", Duration::from_millis(500)).and_then(|t| json_of(&t))?;
         found["state"].as_str().map(str::to_owned)
     }
 

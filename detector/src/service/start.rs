@@ -272,6 +272,7 @@ struct Published {
     expires_at: Option<i64>,
     rule: String,
     shadow: bool,
+    degraded_from: Option<String>,
     reverses: Option<String>,
 }
 
@@ -301,6 +302,7 @@ pub(super) fn published(
                 expires_at_ms: p.expires_at,
                 action_id: &p.action_id,
                 shadow: p.shadow,
+                degraded: p.degraded_from.is_some(),
                 reverses: p.reverses.as_deref(),
             });
         }

@@ -123,6 +123,13 @@ fn differ(found: Option<&Vec<u8>>, expected: Option<&Vec<u8>>) -> String {
     match (found, expected) {
         (None, _) => "is missing".into(),
         (_, None) => "should not be there".into(),
+        (Some(a), Some(b)) if a.starts_with(b"{") && b.starts_with(b"{") => {
+            let fields = |bytes: &[u8]| serde_json::from_slice::<BTreeMap<String, Value>>(bytes);
+            let (Ok(a), Ok(b)) = (fields(a), fields(b)) else { return "is no JSON".into() };
+            let other = a.iter().filter(|(name, value)| b.get(*name) != Some(value));
+            let other = other.map(|(n, v)| format!("{n} {v} instead of {:?}", b.get(n)));
+            other.collect::<Vec<_>>().join(", ")
+        }
         (Some(a), Some(b)) => {
             let at: Vec<usize> = (0..a.len().min(b.len())).filter(|i| a[*i] != b[*i]).collect();
             let first = &at[..at.len().min(12)];

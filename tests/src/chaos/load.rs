@@ -159,6 +159,8 @@ impl Load {
             .set("bootstrap.servers", bootstrap)
             .set("enable.idempotence", "true")
             .set("message.timeout.ms", DELIVERY_MAX_MS)
+            // A partition that was added is to be known soon.
+            .set("topic.metadata.refresh.interval.ms", "500")
             .set("linger.ms", "5")
             .set("reconnect.backoff.max.ms", "500")
             .create_with_context(Count(acknowledged.clone()))
@@ -249,10 +251,7 @@ impl Work {
         while let Err((error, back)) = self.producer.send(record) {
             // A new partition is not known to this client at once.
             let code = error.rdkafka_error_code();
-            let passing = [
-                RDKafkaErrorCode::QueueFull,
-                RDKafkaErrorCode::UnknownPartition,
-            ];
+            let passing = [RDKafkaErrorCode::QueueFull, RDKafkaErrorCode::UnknownPartition];
             assert!(code.is_some_and(|code| passing.contains(&code)), "{error}");
             record = back;
             std::thread::sleep(Duration::from_millis(10));

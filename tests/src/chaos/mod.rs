@@ -102,8 +102,7 @@ pub fn run(options: &Options, say: &mut dyn FnMut(String)) -> (Summary, World) {
     let mut world = World::start(scratch, PREFIX, PARTITIONS);
     let bootstrap = world.stack.bootstrap().to_owned();
     let begun = Instant::now();
-    let load =
-        Load::start(&bootstrap, PREFIX, options.seed, options.rate, PARTITIONS, u64::MAX);
+    let load = Load::start(&bootstrap, PREFIX, options.seed, options.rate, PARTITIONS, u64::MAX);
     let watch = Watch::start(&bootstrap, &format!("{PREFIX}scores"), OUT_PARTITIONS);
     let mut summary = Summary { seed: options.seed, ..Summary::default() };
 
@@ -172,7 +171,8 @@ fn disturb(
         summary.faults += 1;
         *summary.faults_by_kind.entry(kind.name()).or_default() += 1;
         if !fault.overlaps {
-            caught_up(world, watch, &load.acknowledged).map_err(|why| format!("{fault:?}: {why}"))?;
+            caught_up(world, watch, &load.acknowledged)
+                .map_err(|why| format!("{fault:?}: {why}"))?;
         }
         say(format!(
             "{:4} {:21} {:6.1} s{}",

@@ -94,9 +94,7 @@ impl Pair {
         let watched = shared.clone();
         let thread = std::thread::spawn(move || {
             while !watched.stop.load(SeqCst) {
-                for slot in watched.slots().iter_mut() {
-                    slot.tend(&watched.told);
-                }
+                watched.tend();
                 std::thread::sleep(LOOK);
             }
         });
@@ -114,15 +112,11 @@ impl Pair {
         self.shared.slots().iter().all(|slot| slot.refused)
     }
 
-    /// A person starts them again, the first one with these options.
+    /// A person starts the first one with these options; the other one is started again as whoever keeps it running does.
     pub fn decide(&self, options: &[&'static str]) {
-        for (number, slot) in self.shared.slots().iter_mut().enumerate() {
-            slot.refused = false;
-            slot.again = Instant::now() + AGAIN * number as u32;
-            if number == 0 {
-                slot.options = options.to_vec();
-            }
-        }
+        let slot = &mut self.shared.slots()[0];
+        (slot.refused, slot.again) = (false, Instant::now());
+        slot.options = options.to_vec();
     }
 
     /// SIGKILL; it is started again after a moment.
@@ -159,7 +153,9 @@ impl Pair {
             loop {
                 match instance.exit() {
                     Some(0) => break,
-                    Some(code) => return Err(format!("SIGTERM: exit code {code}\n{}", instance.log())),
+                    Some(code) => {
+                        return Err(format!("SIGTERM: exit code {code}\n{}", instance.log()));
+                    }
                     None if Instant::now() > until => {
                         return Err(format!("SIGTERM: it does not end\n{}", instance.log()));
                     }
@@ -219,6 +215,19 @@ impl Shared {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn tend(&self) {
+        let mut slots = self.slots();
+        // Who refuses waits for a person; once the other one is live, it is started again.
+        if slots.iter().any(|slot| slot.refused)
+            && slots.iter().any(|slot| slot.state().as_deref() == Some("live"))
+        {
+            for slot in slots.iter_mut().filter(|slot| slot.refused) {
+                (slot.refused, slot.again) = (false, Instant::now() + AGAIN);
+            }
+        }
+        slots.iter_mut().for_each(|slot| slot.tend(&self.told));
+    }
+
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -269,10 +278,16 @@ impl Slot {
     }
 }
 
-/// Sets a clock ahead, or back.
-pub fn set_clock(file: &Path, ahead: i64) {
+/// Sets a clock ahead of the true one, or behind it.
+pub fn set_clock(file: &Path, ahead_ms: i64) {
     use std::os::unix::fs::FileExt;
-    let nanos = ahead.saturating_mul(1_000_000).to_ne_bytes();
-    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(file);
-    file.and_then(|f| f.write_all_at(&nanos, 0)).expect("the clock's file can be written");
+    let now = ahead_ms.saturating_mul(1_000_000).to_ne_bytes();
+    let file =
+        std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(file);
+    let file = file.expect("the clock's file can be opened");
+    let mut before = [0; 8];
+    // A file that is new has none.
+    let _ = file.read_exact_at(&mut before, 0);
+    let written = file.write_all_at(&before, 8).and_then(|()| file.write_all_at(&now, 0));
+    written.expect("the clock's file can be written");
 }

@@ -129,7 +129,9 @@ fn pass(mut from: TcpStream, mut to: TcpStream, state: &State, generation: u64, 
         }
         let may = match rate {
             0 => PIECE,
-            rate => (since.elapsed().as_secs_f64() * rate as f64 - passed).clamp(0.0, 4096.0) as usize,
+            rate => {
+                (since.elapsed().as_secs_f64() * rate as f64 - passed).clamp(0.0, 4096.0) as usize
+            }
         };
         if state.frozen.load(Relaxed) || may == 0 {
             std::thread::sleep(LOOK);

@@ -153,7 +153,9 @@ impl Line {
         let mut effects = Effects::default();
         loop {
             let open = queues.values_mut().filter(|queue| !queue.is_empty());
-            let Some(queue) = open.min_by_key(|queue| queue.front().map(|m| time(m))) else { break };
+            let Some(queue) = open.min_by_key(|queue| queue.front().map(|m| time(m))) else {
+                break;
+            };
             let message = queue.pop_front().expect("it is not empty");
             self.engine.step(message.inputs.clone(), &mut effects);
             effects.clear();
@@ -169,6 +171,7 @@ impl Line {
                 expires_at_ms: action["expires_at"].as_i64(),
                 action_id: text("action_id").expect("it has one"),
                 shadow: action["shadow"].as_bool().expect("it says so"),
+                degraded: action["degraded_from"].is_string(),
                 reverses: text("reverses"),
             });
         }

@@ -55,12 +55,10 @@ pub struct Inputs {
 
 /// Reads the inputs as `reader` does.
 pub fn inputs(section: &KafkaSection, reader: &Reader) -> Inputs {
-    let mut found = Inputs { messages: BTreeMap::new(), ids: BTreeMap::new(), events: 0, labels: 0 };
-    for (topic, label) in section
-        .events
-        .iter()
-        .map(|t| (t, false))
-        .chain(section.labels.iter().map(|t| (t, true)))
+    let mut found =
+        Inputs { messages: BTreeMap::new(), ids: BTreeMap::new(), events: 0, labels: 0 };
+    for (topic, label) in
+        section.events.iter().map(|t| (t, false)).chain(section.labels.iter().map(|t| (t, true)))
     {
         each(section, topic, |message| {
             let tp = Tp { topic: topic.clone(), partition: message.partition() };

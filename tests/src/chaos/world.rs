@@ -86,7 +86,8 @@ impl World {
             let behind = stack.variable(&format!("KAFKA_BEHIND_{}", side.kafka.port()));
             side.kafka.lead_to(behind.parse().expect("a port"));
             side.redis.lead_to(redis);
-            let setup = Setup { stack: &stack, scratch: &scratch, prefix, delivery: "exactly_once" };
+            let setup =
+                Setup { stack: &stack, scratch: &scratch, prefix, delivery: "exactly_once" };
             let mut command = setup.command(&[], 0);
             command
                 .env("DETECTOR__KAFKA__BOOTSTRAP", format!("127.0.0.1:{}", side.kafka.port()))
@@ -296,7 +297,8 @@ impl World {
             .set("bootstrap.servers", self.stack.bootstrap())
             .create()
             .expect("a client can be made");
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("it can be made");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().build().expect("it can be made");
         self.partitions += 1;
         for topic in self.section.events.iter().chain(&self.section.labels) {
             let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(30)));

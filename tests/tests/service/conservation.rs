@@ -73,10 +73,7 @@ fn the_service_publishes_what_a_run_over_files_writes() {
 }
 
 /// What the accounts' own events made of them, by account.
-fn profiles(
-    service: &Instance,
-    accounts: &BTreeSet<String>,
-) -> BTreeMap<String, Value> {
+fn profiles(service: &Instance, accounts: &BTreeSet<String>) -> BTreeMap<String, Value> {
     // Whom it met was in a state that depends on how partitions were interleaved; so do labels.
     let own = |name: &str| {
         name.starts_with("account.") && !name.contains("labels") && !name.contains(".met.")
