@@ -7,10 +7,13 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
-/// The binary, built by the cargo that runs these tests, in the same profile.
+/// The binary, built by the cargo that runs these tests, in the same profile; or the one that `DETECTOR_BINARY` names, as it is.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        if let Some(given) = std::env::var_os("DETECTOR_BINARY") {
+            return given.into();
+        }
         // .../target/<profile>/deps/files-0123456789abcdef, or .../target/<profile>/chaos
         let this = std::env::current_exe().expect("a program has a path");
         let folder = this.parent().expect("programs lie in a folder");

@@ -26,6 +26,9 @@ struct Args {
     /// Only these kinds of faults, by the names that the summary has; comma-separated.
     #[arg(long, value_delimiter = ',')]
     kinds: Vec<String>,
+    /// `at_least_once`: an output may come twice; nothing may be missing, and the state must be right.
+    #[arg(long, default_value = "exactly_once")]
+    delivery: String,
     /// Where the detectors' logs are copied to.
     #[arg(long)]
     logs: Option<PathBuf>,
@@ -43,12 +46,23 @@ fn main() -> ExitCode {
         };
         kinds.push(kind);
     }
+    let delivery = match args.delivery.as_str() {
+        "exactly_once" => "exactly_once",
+        "at_least_once" => "at_least_once",
+        other => {
+            eprintln!(
+                "no delivery is called `{other}`\nhint: there are exactly_once and at_least_once"
+            );
+            return ExitCode::from(2);
+        }
+    };
     let options = Options {
         faults: args.faults,
         seed: args.seed,
         rate: args.rate,
         minutes: args.minutes,
         kinds,
+        delivery,
     };
     let (summary, world) = run(&options, &mut |line| eprintln!("{line}"));
     if let Some(folder) = args.logs {

@@ -30,15 +30,17 @@ pub struct Verdict {
     pub actions: u64,
     /// Dead letters published.
     pub dead_letters: u64,
-    /// What was wrong, the first few of each sort.
-    pub notes: Vec<String>,
+    /// What was wrong, the first few of each sort; and whether that is wrong at least once, too.
+    pub notes: Vec<(bool, String)>,
 }
 
 impl Verdict {
     fn note<T: std::fmt::Debug>(&mut self, what: &str, found: &[T]) -> u64 {
         if !found.is_empty() {
             let first = &found[..found.len().min(3)];
-            self.notes.push(format!("{what}: {} of them, {first:?}", found.len()));
+            let always = !(what.ends_with("twice") || what.starts_with("other"))
+                || what.starts_with("other records");
+            self.notes.push((always, format!("{what}: {} of them, {first:?}", found.len())));
         }
         found.len() as u64
     }
@@ -73,14 +75,14 @@ pub fn judge(
     let expected = match reference::expected(section, loaded, &inputs, rebuilt) {
         Ok(expected) => expected,
         Err(why) => {
-            verdict.notes.push(format!("the journal: {why}"));
+            verdict.notes.push((true, format!("the journal: {why}")));
             verdict.lost += 1;
             return verdict;
         }
     };
     let (_, missing, other) = compare(&scores, &expected.scores);
     verdict.outputs_differing += verdict.note("other scores", &other);
-    verdict.note("instead of these", &missing);
+    verdict.lost += verdict.note("scores missing", &missing);
 
     let actions = topics::lines(section, &section.actions);
     verdict.actions = actions.len() as u64;

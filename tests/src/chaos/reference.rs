@@ -3,8 +3,7 @@
 use super::topics::{self, Inputs};
 use detector::config::Loaded;
 use detector::kafka::config::KafkaSection;
-use detector::kafka::journal::{Offsets, Run, Tp, runs_between};
-use detector::kafka::topics::Topics;
+use detector::kafka::journal::{Offsets, Run, Tp};
 use engine::effects::Effects;
 use engine::{Engine, Input, Name, PublishedAction, Wanted};
 use serde_json::Value;
@@ -45,11 +44,7 @@ pub fn expected(
     inputs: &Inputs,
     rebuilt: &[Offsets],
 ) -> Result<Expected, String> {
-    let journal = Topics::new(section).and_then(|t| t.journal(0)).map_err(|e| e.to_string())?.0;
-    let from: Offsets = inputs.messages.keys().map(|tp| (tp.clone(), 0)).collect();
-    let end = |queue: &VecDeque<Message>| queue.back().map_or(0, |m| m.offset + 1);
-    let until = inputs.messages.iter().map(|(tp, queue)| (tp.clone(), end(queue))).collect();
-    let runs = runs_between(&from, &until, &journal)?;
+    let runs = order(&topics::lines(section, &section.journal))?;
 
     let mut line = Line::new(loaded);
     let mut queues = inputs.messages.clone();
@@ -70,6 +65,25 @@ pub fn expected(
         return Err(format!("{} messages of {tp} are in no entry of the journal", queue.len()));
     }
     Ok(line.end())
+}
+
+/// The order that the journal has, without what was never committed: each mark of an instance that went live says where it began.
+fn order(journal: &[String]) -> Result<Vec<Run>, String> {
+    let mut runs: Vec<Run> = Vec::new();
+    for line in journal {
+        let mut entry: Value = serde_json::from_str(line).map_err(|e| format!("{e}: {line}"))?;
+        if let Some(took) = entry.get_mut("took") {
+            let took: Vec<Run> = serde_json::from_value(took.take()).map_err(|e| e.to_string())?;
+            runs.extend(took);
+        } else if let Some(live) = entry.get_mut("live") {
+            let at: Vec<(String, i32, i64)> =
+                serde_json::from_value(live["at"].take()).map_err(|e| e.to_string())?;
+            let at: Offsets =
+                at.into_iter().map(|(topic, partition, o)| (Tp { topic, partition }, o)).collect();
+            runs.retain(|run| at.get(&run.tp()).is_none_or(|next| run.to < *next));
+        }
+    }
+    Ok(runs)
 }
 
 fn behind(run: &Run, at: &Offsets) -> bool {

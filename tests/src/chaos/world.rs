@@ -57,7 +57,7 @@ fn clock(scratch: &Scratch) -> PathBuf {
 
 impl World {
     /// Starts everything; `scratch` holds `conf/detector.toml`, and the logs `a` and `b` afterwards.
-    pub fn start(scratch: Scratch, prefix: &str, partitions: u32) -> Self {
+    pub fn start(scratch: Scratch, prefix: &str, partitions: u32, delivery: &str) -> Self {
         let library = clock(&scratch);
         let redis_clock = scratch.path("clock-redis");
         let sides: Vec<Side> = ["clock-a", "clock-b"]
@@ -86,8 +86,7 @@ impl World {
             let behind = stack.variable(&format!("KAFKA_BEHIND_{}", side.kafka.port()));
             side.kafka.lead_to(behind.parse().expect("a port"));
             side.redis.lead_to(redis);
-            let setup =
-                Setup { stack: &stack, scratch: &scratch, prefix, delivery: "exactly_once" };
+            let setup = Setup { stack: &stack, scratch: &scratch, prefix, delivery };
             let mut command = setup.command(&[], 0);
             command
                 .env("DETECTOR__KAFKA__BOOTSTRAP", format!("127.0.0.1:{}", side.kafka.port()))

@@ -1,4 +1,4 @@
 //! The service against a real Kafka and a real Redis, which these tests start by `scripts/stack` and end themselves.
 
-mod chaos;
 mod conservation;
+mod faults;
