@@ -86,7 +86,7 @@ impl Platform {
                 23 => Some(other(whole.line.clone(), Class::Silent)),
                 40 => {
                     let late = json!({"event_id": value["event_id"], "account": value["account"],
-                        "label": u8::from(self.number % 2 == 0), "ts": ts + 3_600_000});
+                        "label": u8::from(self.number.is_multiple_of(2)), "ts": ts + 3_600_000});
                     Some(item(&late, true, Class::Silent))
                 }
                 _ => None,
@@ -224,7 +224,7 @@ impl Work {
                 std::thread::sleep(Duration::from_millis(5));
                 continue;
             }
-            for _ in sent..due.min(most) {
+            while sent < due.min(most) {
                 let item = self.platform.next();
                 self.send(item);
                 sent += 1;
