@@ -1,8 +1,8 @@
 //! Nothing lost, nothing twice: against a run over files, and through kills.
 
-use e2e::instance::{Instance, Setup};
-use e2e::stack::{Record, Stack};
-use e2e::support::{Chance, Scratch, json_lines, stream};
+use crate::instance::Setup;
+use crate::stack::{Record, Stack};
+use crate::support::{Chance, Scratch, json_lines, stream};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -73,7 +73,10 @@ fn the_service_publishes_what_a_run_over_files_writes() {
 }
 
 /// What the accounts' own events made of them, by account.
-fn profiles(service: &Instance, accounts: &BTreeSet<String>) -> BTreeMap<String, Value> {
+fn profiles(
+    service: &crate::instance::Instance,
+    accounts: &BTreeSet<String>,
+) -> BTreeMap<String, Value> {
     // Whom it met was in a state that depends on how partitions were interleaved; so do labels.
     let own = |name: &str| {
         name.starts_with("account.") && !name.contains("labels") && !name.contains(".met.")
