@@ -162,7 +162,7 @@ impl Line {
         let time = |message: &Message| match message.inputs.first() {
             Some(Input::Event(event, _)) => event.ts_ms,
             Some(Input::Label(label)) => label.ts_ms,
-            None => i64::MIN,
+            _ => i64::MIN,
         };
         let mut effects = Effects::default();
         loop {
