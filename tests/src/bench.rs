@@ -184,7 +184,8 @@ impl<'a> Bench<'a> {
             .set("bootstrap.servers", stack.bootstrap())
             .set("enable.idempotence", "true")
             .set("compression.type", "lz4")
-            .set("linger.ms", "2")
+            // What Kafka's own clients have by default.
+            .set("linger.ms", "5")
             .set("queue.buffering.max.messages", "1000000")
             .create()
             .expect("a producer can be made");

@@ -5,17 +5,21 @@ use crate::instance::{Instance, Setup, free_port};
 use crate::stack::Stack;
 use crate::support::{Scratch, stream};
 use detector::simulate::{Plan, write_stream};
-use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::collections::HashMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 const PREFIX: &str = "burst-";
 const PARTITIONS: u32 = 4;
+const SCORE_PARTITIONS: i32 = 2;
 const ACCOUNTS: u32 = 5000;
 /// What the sink takes while it is slow, bytes per second on each connection.
 const SLOW: u64 = 50_000;
+/// Longest silence while the scores are read.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Longest wait for the whole burst.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -87,14 +91,55 @@ pub fn run(events: u64, slow_for: Duration, say: &mut dyn FnMut(String)) -> Burs
     result.seconds = begun.elapsed().as_secs_f64();
     service.stop();
 
-    let mut times: HashMap<String, u32> = HashMap::new();
-    for record in stack.consume(&format!("{PREFIX}scores")) {
-        let score: serde_json::Value = serde_json::from_str(&record.value).expect("it is JSON");
-        *times.entry(score["event_id"].as_str().expect("an id").to_owned()).or_default() += 1;
-    }
+    let times = scored(&stack);
     result.lost = events - (times.len() as u64).min(events);
     result.duplicated = times.values().filter(|n| **n > 1).count() as u64;
     result
+}
+
+/// How often each event id stands among the scores.
+fn scored(stack: &Stack) -> HashMap<String, u32> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", stack.bootstrap())
+        .set("group.id", "burst")
+        .set("isolation.level", "read_committed")
+        .create()
+        .expect("a consumer can be made");
+    let topic = format!("{PREFIX}scores");
+    let mut list = TopicPartitionList::new();
+    let mut ends = Vec::new();
+    for partition in 0..SCORE_PARTITIONS {
+        let (low, end) =
+            consumer.fetch_watermarks(&topic, partition, SILENCE_MAX).expect("Kafka answers");
+        list.add_partition_offset(&topic, partition, Offset::Offset(low)).expect("it is valid");
+        ends.push(end);
+    }
+    consumer.assign(&list).expect("the partitions can be taken");
+    let (mut times, mut heard) = (HashMap::new(), Instant::now());
+    loop {
+        match consumer.poll(Duration::from_millis(200)) {
+            Some(message) => {
+                heard = Instant::now();
+                let message = message.expect("Kafka sends");
+                let score: serde_json::Value =
+                    serde_json::from_slice(message.payload().unwrap_or_default()).expect("JSON");
+                let id = score["event_id"].as_str().expect("an id").to_owned();
+                *times.entry(id).or_default() += 1;
+            }
+            // Behind the last message there are only marks of transactions.
+            None => {
+                let at = consumer.position().expect("it is assigned");
+                let at: Vec<_> = at.elements().iter().map(|e| e.offset().to_raw()).collect();
+                let reached = |(at, end): (&Option<i64>, &i64)| {
+                    at.is_some_and(|at| at >= *end - 1) || *end == 0
+                };
+                if at.iter().zip(&ends).all(reached) {
+                    return times;
+                }
+                assert!(heard.elapsed() < SILENCE_MAX, "the scores stand at {at:?} of {ends:?}");
+            }
+        }
+    }
 }
 
 fn produce(stack: &Stack, topic: &str, events: u64) {
