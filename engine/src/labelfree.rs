@@ -59,7 +59,7 @@ pub struct Family {
 
 /// What a model that is fitted without labels looks at: only columns of which more is worse on any platform. Ages, totals, hours and
 /// means are left out: who is old, or does much, would stand out by them and is no suspect. The proportions are a judgement
-/// (a ring says most), held against streams with labels in docs/decisions/012.
+/// (a ring says most), held against streams with labels in docs/decisions/016.
 #[must_use]
 pub fn families(schema: &Schema, half_lives: &[String; 4], columns: &[String]) -> Vec<Family> {
     let of_thing = |name: &str, strong: Option<bool>| {

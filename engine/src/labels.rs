@@ -206,7 +206,8 @@ impl Engine {
         effects: &mut Effects,
     ) {
         let hash = self.accounts.keys.hash_of(account);
-        if !self.deciding.concerns(hash) {
+        // In a silent replay what was really undone is put back with the actions.
+        if self.wanted.state_only || !self.deciding.concerns(hash) {
             return;
         }
         self.decide_pending(effects);

@@ -20,29 +20,39 @@ pub struct PublishedAction<'a> {
     pub action_id: &'a str,
     /// Only reported.
     pub shadow: bool,
+    /// A cap made it a lesser one.
+    pub degraded: bool,
     /// The action that is undone, as hex.
     pub reverses: Option<&'a str>,
 }
 
 impl Engine {
-    /// Takes an action back into the policy's record of its account, in the order of publication. Of an account that is not known any
-    /// more there is nothing to remember; what is no action is passed over.
+    /// Counts an action, and takes it back into the policy's record of its account, in the order of publication. Of an account that is
+    /// not known any more there is nothing to remember; what is no action is passed over.
     pub fn apply_published(&mut self, published: &PublishedAction<'_>) {
-        let hash = self.hasher.hash(ACCOUNT_DOMAIN, published.account);
         let Some(action_id) = id(published.action_id) else { return };
+        let undone = published.reverses.and_then(id);
+        let action = ActionKind::from_name(published.action);
+        match (undone, action) {
+            (Some(_), _) => self.counts.reversals += 1,
+            (None, Some(_)) if published.shadow => self.counts.shadow_actions += 1,
+            (None, Some(_)) => self.counts.actions += 1,
+            (None, None) => return,
+        }
+        self.counts.degraded += u64::from(published.degraded);
+        let hash = self.hasher.hash(ACCOUNT_DOMAIN, published.account);
         let Some(account) = self.accounts.keys.find(hash) else { return };
-        let reverses = published.reverses.and_then(id);
         // What was done to one who was erased, or forgotten, and came back, is not done to this one.
         let known_since_ms = self.account_first_ms(account);
         let before = known_since_ms.is_none_or(|first_ms| published.at_ms < first_ms);
-        if (before && reverses.is_none())
-            || (reverses.is_some() && !self.deciding.states.contains_key(&hash))
+        if (before && undone.is_none())
+            || (undone.is_some() && !self.deciding.states.contains_key(&hash))
         {
             return;
         }
         let deciding = &mut self.deciding;
         let mut state = deciding.states.get(&hash).copied().unwrap_or_default();
-        match (reverses, ActionKind::from_name(published.action)) {
+        match (undone, action) {
             (Some(undone), _) => deciding.policy.apply_reversed(&mut state, undone),
             (None, Some(action)) => {
                 let put = Published {

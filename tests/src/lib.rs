@@ -1,1 +1,8 @@
-//! End-to-end tests live in `tests/tests/`.
+//! What the end-to-end tests in `tests/tests/` share, and the conservation run under faults (`scripts/chaos`).
+
+pub mod bench;
+pub mod burst;
+pub mod chaos;
+pub mod instance;
+pub mod stack;
+pub mod support;

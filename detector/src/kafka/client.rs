@@ -136,6 +136,8 @@ pub fn consumer(section: &KafkaSection) -> Settings {
         ("fetch.wait.max.ms", "20"),
         ("queued.min.messages", "100000"),
         ("queued.max.messages.kbytes", "65536"),
+        // A broker that comes back is met again within a second; ten is librdkafka's default.
+        ("reconnect.backoff.max.ms", "1000"),
     ] {
         set_default(&mut config, section, &section.consumer, name, value);
     }
@@ -259,6 +261,7 @@ pub fn producer(section: &KafkaSection) -> Settings {
         ("compression.type", "lz4"),
         ("transaction.timeout.ms", "30000"),
         ("queue.buffering.max.messages", "500000"),
+        ("reconnect.backoff.max.ms", "1000"),
     ] {
         set_default(&mut config, section, &section.producer, name, value);
     }

@@ -23,6 +23,7 @@ struct Published {
     expires_at: Option<i64>,
     rule: String,
     shadow: bool,
+    degraded_from: Option<String>,
     reverses: Option<String>,
     event: Option<Of>,
 }
@@ -44,6 +45,7 @@ impl Published {
             expires_at_ms: self.expires_at,
             action_id: &self.action_id,
             shadow: self.shadow,
+            degraded: self.degraded_from.is_some(),
             reverses: self.reverses.as_deref(),
         });
     }

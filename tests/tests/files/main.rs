@@ -9,4 +9,5 @@ mod resume;
 mod same;
 mod schemas;
 mod state;
-mod support;
+
+use e2e::support;

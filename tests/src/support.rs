@@ -7,13 +7,20 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
-/// The binary, built by the cargo that runs these tests, in the same profile.
+/// The binary, built by the cargo that runs these tests, in the same profile; or the one that `DETECTOR_BINARY` names, as it is.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        // .../target/<profile>/deps/files-0123456789abcdef
-        let this = std::env::current_exe().expect("a test has a path");
-        let folder = this.parent().and_then(Path::parent).expect("tests lie two folders deep");
+        if let Some(given) = std::env::var_os("DETECTOR_BINARY") {
+            return given.into();
+        }
+        // .../target/<profile>/deps/files-0123456789abcdef, or .../target/<profile>/chaos
+        let this = std::env::current_exe().expect("a program has a path");
+        let folder = this.parent().expect("programs lie in a folder");
+        let folder = match folder.ends_with("deps") {
+            true => folder.parent().expect("that lies in the profile's"),
+            false => folder,
+        };
         let target = folder.parent().expect("profiles lie in the target folder");
         let profile = match folder.file_name().and_then(|n| n.to_str()) {
             None | Some("debug") => "dev",
@@ -33,8 +40,11 @@ pub fn binary() -> &'static Path {
 
 /// What a command left.
 pub struct Outcome {
+    /// Exit code; none after a signal.
     pub code: Option<i32>,
+    /// Standard output.
     pub stdout: Vec<u8>,
+    /// Standard error.
     pub stderr: String,
 }
 
@@ -64,6 +74,7 @@ impl Outcome {
         serde_json::from_str(line).expect("the summary is JSON")
     }
 
+    /// Standard output as text.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.stdout).expect("standard output is text")
     }
@@ -74,11 +85,19 @@ pub struct Scratch {
     dir: TempDir,
 }
 
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Scratch {
+    /// A new folder, removed with this value.
     pub fn new() -> Self {
         Self { dir: tempfile::tempdir().expect("a folder can be made") }
     }
 
+    /// Where a file of it lies.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -90,6 +109,7 @@ impl Scratch {
         path
     }
 
+    /// The bytes of a file.
     #[track_caller]
     pub fn read(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
@@ -148,12 +168,14 @@ pub fn json_lines(bytes: &[u8]) -> Vec<Value> {
         .collect()
 }
 
+/// Compresses.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).expect("memory takes all");
     encoder.finish().expect("memory takes all")
 }
 
+/// Compresses.
 pub fn zstd(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect("memory takes all");
     encoder.include_checksum(true).expect("before the first byte");
@@ -165,6 +187,8 @@ pub fn zstd(bytes: &[u8]) -> Vec<u8> {
 pub struct Chance(pub u64);
 
 impl Chance {
+    /// The next number.
+    #[expect(clippy::should_implement_trait, reason = "it has no end")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -173,6 +197,7 @@ impl Chance {
         z ^ (z >> 31)
     }
 
+    /// A number below `n`.
     pub fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
@@ -180,8 +205,11 @@ impl Chance {
 
 /// A simulated stream with labels of accounts and of events, and the configuration that `init` wrote for it.
 pub struct Stream {
+    /// Lines.
     pub events: Vec<u8>,
+    /// Lines.
     pub labels: Vec<u8>,
+    /// `detector.toml`.
     pub config: String,
 }
 
@@ -214,6 +242,7 @@ impl Stream {
         self.put_config(s);
     }
 
+    /// Puts `conf/detector.toml` into a folder.
     pub fn put_config(&self, s: &Scratch) {
         std::fs::create_dir_all(s.path("conf")).expect("a folder can be made");
         s.write("conf/detector.toml", &self.config);

@@ -8,7 +8,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -17,9 +17,13 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// A message as it lies in a topic.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
+    /// Where it lies.
     pub partition: i32,
+    /// Key, if it has one.
     pub key: Option<String>,
+    /// Payload as text.
     pub value: String,
+    /// Headers.
     pub headers: BTreeMap<String, String>,
 }
 
@@ -31,16 +35,18 @@ pub struct Stack {
 }
 
 impl Stack {
+    /// Starts both, and waits until they answer.
     pub fn up() -> Self {
         Self::up_with(&[])
     }
 
-    /// With more options of `scripts/stack up`.
+    /// As [`Self::up`], with more options of `scripts/stack up`.
     pub fn up_with(options: &[&str]) -> Self {
         let scratch = Scratch::new();
         let mut stack =
             Self { folder: scratch.path("stack"), env: BTreeMap::new(), _scratch: scratch };
-        stack.run(&[&["up"], options].concat());
+        let words: Vec<&str> = ["up"].iter().chain(options).copied().collect();
+        stack.run(&words);
         let env = std::fs::read_to_string(stack.folder.join("env")).expect("`up` writes it");
         stack.env = env
             .lines()
@@ -67,14 +73,27 @@ impl Stack {
         &self.env[name]
     }
 
+    /// Kafka's address.
     pub fn bootstrap(&self) -> &str {
         &self.env["KAFKA_BOOTSTRAP"]
     }
 
+    /// Redis's address.
     pub fn redis(&self) -> &str {
         &self.env["REDIS_URL"]
     }
 
+    /// The value of a name in the stack's `env`.
+    pub fn variable(&self, name: &str) -> &str {
+        self.env.get(name).unwrap_or_else(|| panic!("the stack has no {name}: {:?}", self.env))
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes a topic.
     pub fn topic(&self, name: &str, partitions: u32) {
         let out = Command::new(format!("{ROOT}/scripts/topics"))
             .args(["--bootstrap", self.bootstrap(), "create", name, &partitions.to_string()])

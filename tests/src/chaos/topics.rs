@@ -1,0 +1,105 @@
+//! What lies in the topics at the end.
+
+use super::reference::Message as Taken;
+use detector::kafka::client::{self, QuietConsumer};
+use detector::kafka::config::KafkaSection;
+use detector::kafka::journal::Tp;
+use detector::kafka::source::{self, Batch, Reader};
+use detector::kafka::topics::Topics;
+use rdkafka::Message;
+use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
+use rdkafka::message::BorrowedMessage;
+use serde_json::Value;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// Every committed message of a topic, each partition in its order.
+pub fn each(section: &KafkaSection, topic: &str, mut take: impl FnMut(&BorrowedMessage<'_>)) {
+    let consumer: QuietConsumer = client::make(&client::reader(section)).expect("a consumer");
+    let topics = Topics::new(section).expect("a consumer");
+    let count = topics.partitions(topic).expect("the topic is there");
+    let from = (0..count).map(|partition| (Tp { topic: topic.into(), partition }, 0)).collect();
+    let list = source::list(&from).expect("valid offsets");
+    consumer.assign(&list).expect("the partitions can be taken");
+    let mut open = count;
+    while open > 0 {
+        match consumer.poll(Duration::from_secs(30)).expect("the broker sends") {
+            Ok(message) => take(&message),
+            Err(KafkaError::PartitionEOF(_)) => open -= 1,
+            Err(error) => panic!("{topic}: {error}"),
+        }
+    }
+}
+
+/// The payloads of a topic, as text.
+pub fn lines(section: &KafkaSection, topic: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    each(section, topic, |message| {
+        all.push(String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned());
+    });
+    all
+}
+
+/// The inputs: by partition, each message as the service reads it, and the ids of the events that can be read.
+pub struct Inputs {
+    /// Messages.
+    pub messages: BTreeMap<Tp, VecDeque<Taken>>,
+    /// How often each event id stands in them.
+    pub ids: BTreeMap<String, u32>,
+    /// How many messages are events, labels.
+    pub events: u64,
+    /// Messages in topics of labels.
+    pub labels: u64,
+}
+
+/// Reads the inputs as `reader` does.
+pub fn inputs(section: &KafkaSection, reader: &Reader) -> Inputs {
+    let mut found =
+        Inputs { messages: BTreeMap::new(), ids: BTreeMap::new(), events: 0, labels: 0 };
+    for (topic, label) in
+        section.events.iter().map(|t| (t, false)).chain(section.labels.iter().map(|t| (t, true)))
+    {
+        each(section, topic, |message| {
+            let tp = Tp { topic: topic.clone(), partition: message.partition() };
+            let mut batch = Batch::default();
+            reader.read(message, &mut batch);
+            if label {
+                found.labels += 1;
+            } else {
+                found.events += 1;
+                let payload = message.payload().unwrap_or_default();
+                let id = serde_json::from_slice::<Value>(payload).ok();
+                if let Some(id) = id.as_ref().and_then(|v| v["event_id"].as_str()) {
+                    *found.ids.entry(id.to_owned()).or_default() += 1;
+                }
+            }
+            let taken = Taken {
+                offset: message.offset(),
+                inputs: batch.inputs,
+                damaged: !batch.dead.is_empty(),
+            };
+            found.messages.entry(tp).or_default().push_back(taken);
+        });
+    }
+    found
+}
+
+/// Where each dead letter lay: topic, partition and offset.
+pub fn dead_letters(section: &KafkaSection) -> Vec<(Tp, i64)> {
+    use rdkafka::message::Headers;
+    let mut all = Vec::new();
+    each(section, &section.dead_letters, |message| {
+        let headers = message.headers().expect("a dead letter has headers");
+        let header = |name: &str| {
+            let found = headers.iter().find(|h| h.key == name).and_then(|h| h.value);
+            String::from_utf8_lossy(found.expect("it says where it lay")).into_owned()
+        };
+        let tp = Tp {
+            topic: header("topic"),
+            partition: header("partition").parse().expect("a number"),
+        };
+        all.push((tp, header("offset").parse().expect("a number")));
+    });
+    all
+}
