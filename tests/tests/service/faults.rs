@@ -34,8 +34,8 @@ fn twenty_faults_lose_nothing_and_repeat_nothing() {
 }
 
 /// What the service may have, whatever the sink does: the client's queue (64 MB), the queues between its threads, the state of the
-/// accounts of this test, and the program itself.
-const MEMORY_MAX: u64 = 400 << 20;
+/// accounts of this test and its copy while a checkpoint is written, and the program itself.
+const MEMORY_MAX: u64 = 512 << 20;
 
 fn burst_before_a_slow_sink(events: u64, slow_for: Duration) {
     let burst = burst::run(events, slow_for, &mut |line| eprintln!("{line}"));
