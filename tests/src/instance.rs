@@ -198,13 +198,6 @@ impl Instance {
         }
     }
 
-    /// Sends it a signal.
-    pub fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status();
-        assert!(sent.expect("kill can be run").success());
-    }
-
     /// Waits until it ends by itself, with an error; what it said.
     #[track_caller]
     pub fn ended(mut self) -> String {

@@ -229,6 +229,7 @@ pub fn inputs(section: &KafkaSection, loaded: &Loaded) -> Inputs {
         &section.events,
         &section.labels,
         times.clock_ahead_max_ms,
+        None,
     );
     topics::inputs(section, &reader)
 }

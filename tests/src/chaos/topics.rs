@@ -63,7 +63,7 @@ pub fn inputs(section: &KafkaSection, reader: &Reader) -> Inputs {
         each(section, topic, |message| {
             let tp = Tp { topic: topic.clone(), partition: message.partition() };
             let mut batch = Batch::default();
-            reader.read(message, &mut batch);
+            assert!(reader.read(message, &mut batch), "no schema is waited for");
             if label {
                 found.labels += 1;
             } else {
