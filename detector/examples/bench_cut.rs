@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         memory.clear();
         let mut cutting = Cutting::begin(&mut engine, memory);
         let (listed, mut longest, mut meanwhile) = (begun.elapsed(), begun.elapsed(), 0);
-        while let Some(batch) = batches.next() {
+        for batch in batches.by_ref() {
             let worked = step(&mut engine, batch);
             meanwhile += batch.len();
             let begun = Instant::now();
