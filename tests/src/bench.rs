@@ -320,14 +320,7 @@ impl<'a> Bench<'a> {
         let watch = Actions::watch(self.stack);
         self.start();
         let (begun, before, first) = (Instant::now(), self.cpu(), self.taken());
-        while self.taken() < events {
-            assert!(
-                begun.elapsed() < PATIENCE,
-                "it does not come to an end\n{}",
-                self.service().log()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.until_taken(events, begun);
         let took = begun.elapsed().as_secs_f64();
         let cpu = spent(&before, self.cpu());
         let mut run = self.run(what, events, None, took, cpu);
@@ -338,6 +331,18 @@ impl<'a> Bench<'a> {
         }
         (run.actions, run.duplicated) = watch.ended();
         run
+    }
+
+    /// Waits until so many events were taken since the service began.
+    fn until_taken(&self, events: u64, begun: Instant) {
+        while self.taken() < events {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "it does not come to an end\n{}",
+                self.service().log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Holds a rate.
@@ -365,14 +370,7 @@ impl<'a> Bench<'a> {
             self.producer.poll(Duration::from_millis(1));
         }
         self.producer.flush(PATIENCE).expect("all is delivered");
-        while self.taken() - already < events {
-            assert!(
-                begun.elapsed() < PATIENCE,
-                "it does not come to an end\n{}",
-                self.service().log()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.until_taken(already + events, begun);
         let took = begun.elapsed().as_secs_f64();
         let cpu = spent(&before, self.cpu());
         let mut run = self.run("paced", events, Some(rate), took, cpu);

@@ -184,17 +184,23 @@ fn a_full_redis_holds_up_checkpoints_and_nothing_else() {
     assert_eq!(stack.consume("scores").len(), 3000, "nothing twice, nothing lost");
 }
 
-#[test]
-fn a_broker_that_lost_what_was_taken_is_no_new_start() {
-    let stack = Stack::up();
-    let s = Scratch::new();
-    stream().put(&s);
+/// A service that took a thousand events and stopped in good order.
+fn after_a_thousand<'a>(stack: &'a Stack, scratch: &'a Scratch) -> Setup<'a> {
+    stream().put(scratch);
     stack.topics("", 2);
-    let setup = Setup { stack: &stack, scratch: &s, prefix: "", delivery: "exactly_once" };
+    let setup = Setup { stack, scratch, prefix: "", delivery: "exactly_once" };
     stack.produce("events", &lines(0, 1000));
     let mut service = setup.start();
     service.idle();
     service.stop();
+    setup
+}
+
+#[test]
+fn a_broker_that_lost_what_was_taken_is_no_new_start() {
+    let stack = Stack::up();
+    let s = Scratch::new();
+    let setup = after_a_thousand(&stack, &s);
     // The broker comes back without what it had acknowledged.
     stack.run(&["kill-kafka"]);
     stack.lose("events");
@@ -209,13 +215,7 @@ fn a_broker_that_lost_what_was_taken_is_no_new_start() {
 fn a_topic_that_was_made_anew_is_no_new_start() {
     let stack = Stack::up();
     let s = Scratch::new();
-    stream().put(&s);
-    stack.topics("", 2);
-    let setup = Setup { stack: &stack, scratch: &s, prefix: "", delivery: "exactly_once" };
-    stack.produce("events", &lines(0, 1000));
-    let mut service = setup.start();
-    service.idle();
-    service.stop();
+    let setup = after_a_thousand(&stack, &s);
     stack.delete("events");
     stack.topic("events", 2);
     let said = setup.start().ended();
