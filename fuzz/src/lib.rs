@@ -243,7 +243,7 @@ fn use_forest(read: Result<Forest, ForestError>) {
     let kernel = Kernel::new(&forest);
     assert_eq!(kernel.margin(&row).to_bits(), margin.to_bits());
     if forest.columns() <= 1000
-        && let Ok(explainer) = Explainer::new(&forest)
+        && let Ok(explainer) = Explainer::new(forest.clone().into())
     {
         assert_eq!(explainer.explain(&row).columns.len(), forest.columns());
     }

@@ -35,7 +35,7 @@ fn main() {
             });
             print!("{many:6.2} ");
         }
-        let explainer = Explainer::new(&forest).expect("covers");
+        let explainer = Explainer::new(forest.clone().into()).expect("covers");
         let few = &rows[..COLUMNS * 64];
         let shap = time(few, 1, |part, out| out.push(explainer.explain(part).columns[0]));
         println!("   {shap:8.1}");

@@ -8,7 +8,7 @@ pub const FILE_BYTES_MAX: usize = 128 << 20;
 pub const TREES_MAX: usize = 20_000;
 /// Most nodes (splits and leaves) in one forest.
 pub const NODES_MAX: usize = 4_000_000;
-/// Longest path from a root to a leaf, in splits. Attribution recurses this deep.
+/// Longest path from a root to a leaf, in splits.
 pub const DEPTH_MAX: usize = 512;
 /// Most columns that a forest may declare.
 pub const COLUMNS_MAX: usize = 65_536;

@@ -27,7 +27,7 @@ fn exercise(read: Result<Forest, ForestError>) {
     let margin = forest.margin(&row);
     assert!(out.iter().all(|m| m.to_bits() == margin.to_bits()));
     assert_eq!(kernel.margin(&row).to_bits(), margin.to_bits());
-    if let Ok(explainer) = Explainer::new(&forest) {
+    if let Ok(explainer) = Explainer::new(forest.clone().into()) {
         assert_eq!(explainer.explain(&row).columns.len(), forest.columns());
     }
 }

@@ -40,7 +40,7 @@ fn shapley(tree: &Tree, goes_left: &dyn Fn(&Split) -> bool) -> Vec<f64> {
 }
 
 fn explained(forest: &Forest, row: &[f32]) -> (f64, Vec<f64>) {
-    let contributions = Explainer::new(forest).unwrap().explain(row);
+    let contributions = Explainer::new(forest.clone().into()).unwrap().explain(row);
     (contributions.base, contributions.columns)
 }
 
@@ -98,5 +98,5 @@ fn without_row_weights_there_is_no_explanation() {
         threshold=1\ndecision_type=2\nleft_child=-1\nright_child=-2\nleaf_value=1 2\n\nend of trees\n";
     let forest = lightgbm::from_text(text.as_bytes()).unwrap();
     assert!(!forest.has_covers());
-    assert!(Explainer::new(&forest).is_err());
+    assert!(Explainer::new(forest.into()).is_err());
 }

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::attribution::Explainer;
 use crate::calibration::Calibration;
 use crate::forest::{Forest, Link, lightgbm, xgboost};
 use crate::limits::{BUNDLE_FILES_MAX, FILE_BYTES_MAX, MANIFEST_BYTES_MAX};
@@ -43,7 +42,6 @@ pub struct Bundle {
     manifest_text: String,
     files: BTreeMap<String, Vec<u8>>,
     forest: Option<Arc<Forest>>,
-    base: f64,
 }
 
 impl Bundle {
@@ -150,7 +148,6 @@ impl Bundle {
         check_files(&files)?;
         manifest.check()?;
         let mut forest = None;
-        let mut base = 0.0;
         if let Some(ForestFile { file, format }) = &manifest.forest {
             let bytes =
                 files.get(file).ok_or_else(|| BundleError::MissingFile { file: file.clone() })?;
@@ -161,10 +158,9 @@ impl Bundle {
             };
             let read = read.map_err(|source| BundleError::Forest { file: file.clone(), source })?;
             check_forest(&manifest, file, &read)?;
-            base = Explainer::new(&read).map_or(0.0, |explainer| explainer.base());
             forest = Some(Arc::new(read));
         }
-        Ok(Bundle { manifest, manifest_text, files, forest, base })
+        Ok(Bundle { manifest, manifest_text, files, forest })
     }
 }
 

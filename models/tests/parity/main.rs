@@ -98,7 +98,7 @@ fn check(case: &str, forest: &Forest, text: &str) {
 }
 
 fn check_contributions(case: &str, forest: &Forest, rows: &[Row]) {
-    let explainer = Explainer::new(forest).unwrap();
+    let explainer = Explainer::new(forest.clone().into()).unwrap();
     // XGBoost works its contributions out in f32.
     let tolerance = match forest.library() {
         Library::XgBoost => 2e-5,
