@@ -133,7 +133,10 @@ pub fn consumer(section: &KafkaSection) -> Settings {
     for (name, value) in [
         // A consumer that fills its queue must not pause for a second (librdkafka's default).
         ("fetch.queue.backoff.ms", "20"),
-        ("fetch.wait.max.ms", "20"),
+        // Answers are gathered for a moment: thousands of them with a message or two each would cost broker and client more than
+        // all the rest.
+        ("fetch.wait.max.ms", "5"),
+        ("fetch.min.bytes", "65536"),
         ("queued.min.messages", "100000"),
         ("queued.max.messages.kbytes", "65536"),
         // A broker that comes back is met again within a second; ten is librdkafka's default.
@@ -257,7 +260,7 @@ pub fn await_token(heard: &Heard, mut serve: impl FnMut()) {
 pub fn producer(section: &KafkaSection) -> Settings {
     let mut config = base(section, &section.producer);
     for (name, value) in [
-        ("linger.ms", "2"),
+        ("linger.ms", "0.5"),
         ("compression.type", "lz4"),
         ("transaction.timeout.ms", "30000"),
         ("queue.buffering.max.messages", "500000"),

@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// With nothing to publish, the clients are served this often.
 const SERVED_EVERY: Duration = Duration::from_secs(1);
+/// Acknowledgements are looked for this often.
+const LOOK_FOR_ACKS: Duration = Duration::from_micros(200);
 /// How long a producer that failed is listened to.
 const HEARING: Duration = Duration::from_millis(50);
 
@@ -334,6 +336,7 @@ impl Work {
         let Prepared { producer, group, .. } = &self.prepared;
         let trouble = |what: &'static str| move |e: KafkaError| Trouble::of(what, &e);
         let offsets = list(&self.pending).map_err(trouble("cannot name offsets"))?;
+        self.checked("cannot publish", acknowledged(producer))?;
         if self.transactional() {
             if !self.pending.is_empty() {
                 let group = group.group_metadata();
@@ -343,13 +346,8 @@ impl Work {
                 self.checked("cannot put offsets into the transaction", sent)?;
             }
             self.checked("cannot commit", producer.commit_transaction(PATIENCE))?;
-        } else {
-            self.checked("cannot publish", producer.flush(PATIENCE))?;
-            if !self.pending.is_empty() {
-                group
-                    .commit(&offsets, CommitMode::Sync)
-                    .map_err(trouble("cannot commit offsets"))?;
-            }
+        } else if !self.pending.is_empty() {
+            group.commit(&offsets, CommitMode::Sync).map_err(trouble("cannot commit offsets"))?;
         }
         self.pending.clear();
         Ok(())
@@ -458,6 +456,23 @@ impl Work {
             .partition(0)
             .payload(&bytes);
         send_record(&self.prepared.producer, record)
+    }
+}
+
+/// Waits until every message has arrived, or failed. The client's own `flush` always takes a tenth of a second.
+fn acknowledged(producer: &BaseProducer<Context>) -> Result<(), KafkaError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let before = producer.in_flight_count();
+        producer.poll(Duration::ZERO);
+        match producer.in_flight_count() {
+            0 => return Ok(()),
+            _ if Instant::now() > until => {
+                return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
+            }
+            now if now == before => std::thread::sleep(LOOK_FOR_ACKS),
+            _ => {}
+        }
     }
 }
 

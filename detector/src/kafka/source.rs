@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 pub const BATCH_MESSAGES: usize = 512;
 /// Decoded batches that may wait for the engine; beyond that the consumer is not polled, and its own queue fills to its bound.
 const BATCHES_MAX: usize = 16;
-/// A batch that has begun is not held back for longer.
-const BATCH_WAIT: Duration = Duration::from_millis(2);
+/// With nothing to read, changes and the stop are looked for this often.
+const LOOK_AROUND: Duration = Duration::from_millis(50);
 
 /// A message that could not be read.
 #[derive(Debug)]
@@ -312,11 +312,11 @@ fn poll(
                 return;
             }
         }
-        let wait = match batch.begun {
-            None => Duration::from_millis(50),
-            Some(begun) => BATCH_WAIT.saturating_sub(begun.elapsed()),
-        };
-        match consumer.poll(wait) {
+        // What the client has at hand goes on together; a batch that has begun waits for nothing.
+        let wait = if batch.begun.is_none() { LOOK_AROUND } else { Duration::ZERO };
+        let polled = consumer.poll(wait);
+        let idle = polled.is_none();
+        match polled {
             Some(Ok(message)) => {
                 let tp = Tp { topic: message.topic().into(), partition: message.partition() };
                 match at.get_mut(&tp) {
@@ -342,8 +342,9 @@ fn poll(
             None => {}
         }
         let full = batch.inputs.len() + batch.dead.len() >= BATCH_MESSAGES;
-        let due = batch.begun.is_some_and(|begun| begun.elapsed() >= BATCH_WAIT);
-        if (full || due) && send.send(FromSource::Batch(std::mem::take(&mut batch))).is_err() {
+        if (full || idle && batch.begun.is_some())
+            && send.send(FromSource::Batch(std::mem::take(&mut batch))).is_err()
+        {
             return;
         }
     }
