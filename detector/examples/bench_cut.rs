@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let worked = step(&mut engine, batch);
             meanwhile += batch.len();
             let begun = Instant::now();
-            let last = cutting.go_on(&mut engine, worked);
+            let last = cutting.go_on(&mut engine, Some(worked));
             longest = longest.max(begun.elapsed());
             if last {
                 break;

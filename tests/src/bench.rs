@@ -38,8 +38,12 @@ pub struct Options {
     pub rates: Vec<u32>,
     /// How long each rate is held.
     pub seconds: u32,
+    /// How long it is held before that: a broker that has just begun compiles its own code for the first seconds.
+    pub warm_up_seconds: u32,
     /// `exactly_once`, `at_least_once`.
     pub deliveries: Vec<String>,
+    /// A folder for what the service said, and for the latency of each action as CSV.
+    pub keep: Option<std::path::PathBuf>,
 }
 
 /// One measurement.
@@ -111,11 +115,18 @@ pub fn run(options: &Options, say: &mut dyn FnMut(String)) -> Report {
             false => options.rates.clone(),
         };
         for rate in rates {
+            if options.warm_up_seconds > 0 {
+                bench.paced(rate, options.warm_up_seconds);
+            }
             let paced = bench.paced(rate, options.seconds);
             say(shown(&paced));
             report.runs.push(paced);
         }
         bench.stop();
+        if let Some(folder) = &options.keep {
+            let copied = std::fs::copy(&bench.log, folder.join(format!("{delivery}.log")));
+            copied.expect("the log can be copied");
+        }
     }
     report
 }
@@ -172,6 +183,7 @@ struct Bench<'a> {
     filled: u64,
     /// Events that the running process has taken, as it counts them.
     log: std::path::PathBuf,
+    keep: Option<std::path::PathBuf>,
 }
 
 /// CPU seconds of each process.
@@ -204,6 +216,7 @@ impl<'a> Bench<'a> {
             service: None,
             filled: 0,
             log: scratch.path("log"),
+            keep: options.keep.clone(),
         }
     }
 
@@ -218,6 +231,9 @@ impl<'a> Bench<'a> {
         }
         for name in ["DETECTOR__REDIS__LEASE_TTL_MS", "DETECTOR__STATE__CHECKPOINT_EVERY"] {
             command.env_remove(name);
+        }
+        if self.keep.is_some() {
+            command.env("DETECTOR__LOG__LEVEL", "debug");
         }
         let begun = Instant::now();
         let service = Instance::start(command, port, self.log.clone());
@@ -380,12 +396,18 @@ impl<'a> Bench<'a> {
         let seen = watch.seen.clone();
         (run.actions, run.duplicated) = watch.ended();
         let seen = seen.lock().expect("nobody panicked");
-        let mut took_us: Vec<u64> = seen
-            .iter()
-            .filter_map(|(serial, at)| {
-                Some(at.saturating_sub(*produced_us.get(serial.checked_sub(first)? as usize)?))
-            })
-            .collect();
+        let times = seen.iter().filter_map(|(serial, at)| {
+            let produced = *produced_us.get(serial.checked_sub(first)? as usize)?;
+            Some((produced, at.saturating_sub(produced)))
+        });
+        if let Some(folder) = &self.keep {
+            let lines = times.clone().map(|(produced, took)| format!("{produced},{took}\n"));
+            let text: String =
+                std::iter::once("produced_us,took_us\n".into()).chain(lines).collect();
+            std::fs::write(folder.join(format!("{}-{rate}.csv", self.delivery)), text)
+                .expect("a file can be written");
+        }
+        let mut took_us: Vec<u64> = times.map(|(_, took)| took).collect();
         took_us.sort_unstable();
         for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
             let at = ((took_us.len() as f64 * share).ceil() as usize).saturating_sub(1);

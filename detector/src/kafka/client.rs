@@ -135,7 +135,7 @@ pub fn consumer(section: &KafkaSection) -> Settings {
         ("fetch.queue.backoff.ms", "20"),
         // Answers are gathered for a moment: thousands of them with a message or two each would cost broker and client more than
         // all the rest.
-        ("fetch.wait.max.ms", "5"),
+        ("fetch.wait.max.ms", "2"),
         ("fetch.min.bytes", "65536"),
         ("queued.min.messages", "100000"),
         ("queued.max.messages.kbytes", "65536"),

@@ -7,17 +7,19 @@ use std::time::{Duration, Instant};
 
 /// The line may stand still for about so long at the cut.
 const STOP_MAX: Duration = Duration::from_millis(10);
-/// Shortest slice: without input there is nothing to wait for.
-const SLICE_MIN: Duration = Duration::from_micros(500);
+/// A slice while no input waits.
+const SLICE_IDLE: Duration = Duration::from_micros(500);
 /// Records between two looks at the clock.
 const RECORDS: usize = 64;
-/// Longest slice, whatever the line takes.
-const SLICE_MAX: Duration = Duration::from_millis(20);
-/// With every round copying gets twice the share of before, up to this one; from there on a round that leaves more than
-/// [`HEADWAY`] of what it began with was the last.
-const SHARE_ROUNDS: u32 = 5;
+/// Longest slice while input waits.
+const SLICE_MAX: Duration = Duration::from_millis(5);
+/// While input waits, copying gets so much of the line's own time ...
+const SHARE: f64 = 0.25;
+/// ... and twice as much with every round that met no pause of the input or left more than [`HEADWAY`] of what it began with, up to
+/// so many times; such a round was the last then.
+const PRESSURE_MAX: u32 = 6;
 const HEADWAY: f64 = 0.8;
-const ROUNDS_MAX: u32 = 12;
+const ROUNDS_MAX: u32 = 24;
 /// Copies lie one after the other in blocks of this size, or their own where they are longer.
 const BLOCK: usize = 1 << 20;
 /// Blocks that are kept to be used again.
@@ -90,6 +92,9 @@ pub struct Cutting {
     copies: Copies,
     rounds: u32,
     began_with: usize,
+    /// No input waited at some time of this round.
+    paused: bool,
+    pressure: u32,
     copied: usize,
     spent: Duration,
 }
@@ -99,15 +104,17 @@ impl Cutting {
     pub fn begin(engine: &mut Engine, copies: Copies) -> Self {
         let left = engine.take_changed();
         let (began_with, spent) = (left.len(), Duration::ZERO);
-        Self { left, copies, rounds: 1, began_with, copied: 0, spent }
+        let (rounds, paused, pressure, copied) = (1, false, 0, 0);
+        Self { left, copies, rounds, began_with, paused, pressure, copied, spent }
     }
 
-    /// Copies for about as long as the line worked since the last time, and longer with every round, so that it comes to an end
-    /// however fast the line is. True: what is left can be copied at once.
-    pub fn go_on(&mut self, engine: &mut Engine, worked: Duration) -> bool {
+    /// Copies for a moment: for some of the time that the line `worked` since the last time, or where it had no input, in that pause.
+    /// It comes to an end however fast the line is. True: what is left can be copied at once.
+    pub fn go_on(&mut self, engine: &mut Engine, worked: Option<Duration>) -> bool {
         let begun = Instant::now();
-        let slice = worked * (1 << (self.rounds - 1).min(SHARE_ROUNDS - 1));
-        let slice = slice.clamp(SLICE_MIN, SLICE_MAX);
+        self.paused |= worked.is_none();
+        let share = SHARE * f64::from(1u32 << self.pressure.min(PRESSURE_MAX));
+        let slice = worked.map_or(SLICE_IDLE, |worked| worked.mul_f64(share).min(SLICE_MAX));
         while begun.elapsed() < slice && !self.left.is_empty() {
             self.copy(engine, RECORDS);
         }
@@ -119,11 +126,14 @@ impl Cutting {
         let left = self.left.len();
         let per_record = self.spent.as_secs_f64() / self.copied.max(1) as f64;
         let short = left as f64 * per_record <= STOP_MAX.as_secs_f64();
-        let no_headway =
-            self.rounds >= SHARE_ROUNDS && left as f64 > self.began_with as f64 * HEADWAY;
-        self.began_with = left;
+        let headway = left as f64 <= self.began_with as f64 * HEADWAY;
+        if short || !headway && self.pressure >= PRESSURE_MAX || self.rounds >= ROUNDS_MAX {
+            return true;
+        }
+        self.pressure += u32::from(!self.paused || !headway);
+        (self.began_with, self.paused) = (left, false);
         self.rounds += 1;
-        short || no_headway || self.rounds > ROUNDS_MAX
+        false
     }
 
     fn copy(&mut self, engine: &Engine, most: usize) {

@@ -200,8 +200,12 @@ impl Line<'_> {
         let wait = if self.cutting.is_some() { Duration::ZERO } else { LOOK_AROUND };
         let received = self.source.as_ref().map(|source| source.out.recv_timeout(wait));
         let begun = Instant::now();
+        let mut worked = None;
         match received {
-            Some(Ok(FromSource::Batch(batch))) => self.step(batch)?,
+            Some(Ok(FromSource::Batch(batch))) => {
+                self.step(batch)?;
+                worked = Some(begun.elapsed());
+            }
             Some(Ok(FromSource::Lost)) => self.lost()?,
             Some(Ok(FromSource::Failed(trouble))) => return Err(trouble),
             Some(Err(RecvTimeoutError::Timeout)) => {}
@@ -218,7 +222,6 @@ impl Line<'_> {
                 Cutting::begin(&mut self.engine, std::mem::take(&mut self.spare))
             });
         }
-        let worked = begun.elapsed();
         if self.cutting.as_mut().is_some_and(|cutting| cutting.go_on(&mut self.engine, worked)) {
             self.checkpoint()?;
         }

@@ -23,14 +23,21 @@ struct Args {
     /// How long each rate is held.
     #[arg(long, default_value_t = 20)]
     seconds: u32,
+    /// How long it is held before that, unmeasured: a broker that has just begun compiles its own code.
+    #[arg(long, default_value_t = 10)]
+    warm_up_seconds: u32,
     /// How outputs are delivered, comma-separated.
     #[arg(long, value_delimiter = ',', default_value = "exactly_once,at_least_once")]
     delivery: Vec<String>,
+    /// A folder for the service's log (with debug lines) and the latency of each action as CSV.
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<std::path::PathBuf>,
 }
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command")]
 fn main() -> ExitCode {
-    let Args { accounts, events, rates, seconds, delivery: deliveries } = Args::parse();
+    let Args { accounts, events, rates, seconds, warm_up_seconds, delivery: deliveries, keep } =
+        Args::parse();
     let known = ["exactly_once", "at_least_once"];
     if let Some(other) = deliveries.iter().find(|d| !known.contains(&d.as_str())) {
         eprintln!("no delivery is called `{other}`\nhint: there are {}", known.join(" and "));
@@ -40,7 +47,13 @@ fn main() -> ExitCode {
         eprintln!("at least 1000 accounts and events, and 1 second, are needed");
         return ExitCode::from(2);
     }
-    let options = Options { accounts, events, rates, seconds, deliveries };
+    if let Some(folder) = &keep
+        && let Err(e) = std::fs::create_dir_all(folder)
+    {
+        eprintln!("{}: {e}", folder.display());
+        return ExitCode::from(2);
+    }
+    let options = Options { accounts, events, rates, seconds, warm_up_seconds, deliveries, keep };
     let report = run(&options, &mut |line| println!("{line}"));
     match serde_json::to_string(&report) {
         Ok(text) => println!("{text}"),
