@@ -15,8 +15,8 @@ const RECORDS: usize = 64;
 const SLICE_MAX: Duration = Duration::from_millis(5);
 /// While input waits, copying gets so much of the line's own time ...
 const SHARE: f64 = 0.25;
-/// ... and twice as much with every round that met no pause of the input or left more than [`HEADWAY`] of what it began with, up to
-/// so many times; such a round was the last then.
+/// ... and twice as much with every second, and with every round that met no pause of the input or left more than [`HEADWAY`] of what
+/// it began with, up to so many times; such a round was the last then.
 const PRESSURE_MAX: u32 = 6;
 const HEADWAY: f64 = 0.8;
 const ROUNDS_MAX: u32 = 24;
@@ -95,6 +95,7 @@ pub struct Cutting {
     /// No input waited at some time of this round.
     paused: bool,
     pressure: u32,
+    begun: Instant,
     copied: usize,
     spent: Duration,
 }
@@ -105,7 +106,8 @@ impl Cutting {
         let left = engine.take_changed();
         let (began_with, spent) = (left.len(), Duration::ZERO);
         let (rounds, paused, pressure, copied) = (1, false, 0, 0);
-        Self { left, copies, rounds, began_with, paused, pressure, copied, spent }
+        let begun = Instant::now();
+        Self { left, copies, rounds, began_with, paused, pressure, begun, copied, spent }
     }
 
     /// Copies for a moment: for some of the time that the line `worked` since the last time, or where it had no input, in that pause.
@@ -113,7 +115,9 @@ impl Cutting {
     pub fn go_on(&mut self, engine: &mut Engine, worked: Option<Duration>) -> bool {
         let begun = Instant::now();
         self.paused |= worked.is_none();
-        let share = SHARE * f64::from(1u32 << self.pressure.min(PRESSURE_MAX));
+        let seconds = u32::try_from(self.begun.elapsed().as_secs()).unwrap_or(u32::MAX);
+        let pressure = self.pressure.saturating_add(seconds).min(PRESSURE_MAX);
+        let share = SHARE * f64::from(1u32 << pressure);
         let slice = worked.map_or(SLICE_IDLE, |worked| worked.mul_f64(share).min(SLICE_MAX));
         while begun.elapsed() < slice && !self.left.is_empty() {
             self.copy(engine, RECORDS);
@@ -127,7 +131,7 @@ impl Cutting {
         let per_record = self.spent.as_secs_f64() / self.copied.max(1) as f64;
         let short = left as f64 * per_record <= STOP_MAX.as_secs_f64();
         let headway = left as f64 <= self.began_with as f64 * HEADWAY;
-        if short || !headway && self.pressure >= PRESSURE_MAX || self.rounds >= ROUNDS_MAX {
+        if short || !headway && pressure >= PRESSURE_MAX || self.rounds >= ROUNDS_MAX {
             return true;
         }
         self.pressure += u32::from(!self.paused || !headway);
