@@ -6,6 +6,7 @@
 //!                                        └─> [checkpoints: write, signs of life] ─> redis
 //! ```
 
+mod again;
 mod checkpoints;
 pub mod cut;
 mod ends;

@@ -27,6 +27,9 @@ pub struct Detail {
     /// another one have nothing to do with each other.
     #[serde(default)]
     pub born: u32,
+    /// Whose the journal was there, if its records say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writer: Option<String>,
     /// How many accounts were erased so far.
     #[serde(default)]
     pub erased: u64,

@@ -33,7 +33,7 @@ pub fn begin<S: Shards>(
     topics: &Topics,
     begins: &Offsets,
     committed: Offsets,
-    born: u32,
+    of: Detail,
     around: &Around,
     stop: &Stop,
 ) -> Result<(Engine, Offsets, Committed), Trouble> {
@@ -57,10 +57,14 @@ pub fn begin<S: Shards>(
     if settings.asked() == Begin::Rebuild {
         let messages = take(settings, &mut engine, begins, &at, around, stop)?;
         tracing::info!(messages, "the state is made anew from what the topics hold");
-        Actions::from_the_first(settings, topics)?.take_all(&mut engine, topics)?;
+        Actions::from_the_first(settings, topics)?.take_all(&mut engine, topics, None)?;
     }
     let outputs = ends(topics, settings)?;
-    let position = position::position(&at, &outputs, Detail { born, ..Detail::of(&engine) });
+    let position = position::position(
+        &at,
+        &outputs,
+        Detail { born: of.born, writer: of.writer, ..Detail::of(&engine) },
+    );
     store.first_checkpoint(&position)?;
     let mut records = Vec::new();
     engine.save_named(&mut |name, value| records.push((names::of_store(&name), value)));
