@@ -394,7 +394,11 @@ impl Work {
                         self.finisher = finisher;
                         self.decides()?;
                     }
-                    Some(Message1::Reached(at)) => self.pending.extend(at),
+                    Some(Message1::Reached(at)) => {
+                        // What comes next says where the actions stand, and that is behind all of these.
+                        self.pending.extend(at);
+                        break;
+                    }
                     Some(Message1::Cut(reply)) => {
                         cut = Some(reply);
                         break;

@@ -334,9 +334,12 @@ impl Follower {
         self.journal
             .to_end(topics, &mut |_, offset, bytes| records.push((offset, Record::read(bytes))))?;
         self.note(records)?;
+        let mut until = until.clone();
         match self.delivery {
-            Delivery::ExactlyOnce => self.order.cut(until),
-            Delivery::AtLeastOnce if self.reading.writer() == Some(writer) => {}
+            Delivery::ExactlyOnce => self.order.cut(&until),
+            Delivery::AtLeastOnce if self.reading.writer() == Some(writer) => {
+                raise(&mut until, &self.committed);
+            }
             Delivery::AtLeastOnce => {
                 return Err(Trouble::StartOver(format!(
                     "the journal is not this instance's, but that of {}",
@@ -344,17 +347,17 @@ impl Follower {
                 )));
             }
         }
-        let total = self.order.messages_before(until).saturating_sub(self.taken.into());
+        let total = self.order.messages_before(&until).saturating_sub(self.taken.into());
         if total > 0 {
             tracing::info!(messages = total, "replaying in silence what was published already");
         }
         let (mut heard, mut left) = (Instant::now(), total);
-        while self.order.front().is_some_and(|run| is_before(run, until)) {
+        while self.order.front().is_some_and(|run| is_before(run, &until)) {
             if stop.asked() {
                 return Err(Trouble::Fatal("stopped while replaying".into()));
             }
-            self.take(Some(until), Instant::now() + Duration::from_millis(200))?;
-            let now = self.order.messages_before(until).saturating_sub(self.taken.into());
+            self.take(Some(&until), Instant::now() + Duration::from_millis(200))?;
+            let now = self.order.messages_before(&until).saturating_sub(self.taken.into());
             if now < left {
                 (heard, left) = (Instant::now(), now);
             } else if heard.elapsed() > PATIENCE {
@@ -364,14 +367,18 @@ impl Follower {
                 )));
             }
             around.health.beat();
-            around.telemetry.replay(total, total - now);
+            around.telemetry.replay(total, total.saturating_sub(now));
         }
         around.telemetry.replay(total, total);
         if let (Delivery::ExactlyOnce, Some(run)) = (self.delivery, self.order.front()) {
-            return Err(no_order(&format!("{} is in it, and is not known", run.tp())));
+            // The brokers do not all learn of a new partition at the same time.
+            return Err(Trouble::StartOver(format!(
+                "{} is in the journal, and the brokers do not know of it yet",
+                run.tp()
+            )));
         }
         let leads_to = self.order.leads_to(self.at.clone());
-        for (tp, wanted) in until {
+        for (tp, wanted) in &until {
             let stands = *self.at.entry(tp.clone()).or_insert(*wanted);
             let leads_to = leads_to.get(tp).copied().unwrap_or(*wanted);
             let fits = match self.delivery {

@@ -42,7 +42,7 @@ pub(super) struct Line<'a> {
     told: Instant,
     ends: Ends,
     pulse: Pulse,
-    reload: Reload,
+    reload: &'a mut Reload,
     engine: Engine,
     pub(super) publisher: Publisher,
     checkpoints: Checkpoints,
@@ -83,6 +83,7 @@ pub(super) struct Line<'a> {
 pub fn run<S: Shards + Send + 'static>(
     settings: &Settings,
     ready: Ready<S>,
+    reload: &mut Reload,
     around: &Around,
     stop: &Stop,
 ) -> Result<(), Trouble> {
@@ -121,7 +122,7 @@ pub fn run<S: Shards + Send + 'static>(
         told: Instant::now(),
         ends,
         pulse,
-        reload: Reload::default(),
+        reload,
         engine,
         publisher,
         checkpoints,

@@ -77,7 +77,6 @@ pub fn start<S: Shards>(
     let producer = Prepared::new(section, epoch)?;
     let durable = store.confirm()?;
     tracing::debug!(?durable, "the lease is confirmed");
-    producer.take_over()?;
 
     let topics = Topics::new(section)?;
     let inputs = topics.inputs()?;
@@ -86,11 +85,28 @@ pub fn start<S: Shards>(
     for tp in &inputs {
         begins.insert(tp.clone(), topics.bounds(tp)?.0);
     }
-    if settings.asked() != Begin::Checkpoint {
+    // What is to be started from, as far as there is anything; `recover` says what is wrong with it.
+    let found = match settings.asked() {
+        Begin::Checkpoint => store.peek_base()?,
+        Begin::Cold | Begin::Rebuild => None,
+    };
+    let unfinished = match &found {
+        Some((_, base)) => position::read(base)?.unfinished,
+        None => false,
+    };
+    let begin = if unfinished { Begin::Rebuild } else { settings.asked() };
+    if unfinished {
+        tracing::warn!(
+            "the state was being made anew, and that did not come to its end: going on with it"
+        );
+    }
+    if begin != Begin::Checkpoint {
+        producer.take_over()?;
         let writer = Some(producer.writer().to_owned());
         let of = Detail { born: epoch, writer, ..Detail::default() };
-        let (engine, at, outputs) =
-            rebuild::begin(settings, &mut store, &topics, &begins, committed, of, around, stop)?;
+        let (engine, at, outputs) = rebuild::begin(
+            settings, begin, &mut store, &topics, &begins, committed, of, around, stop,
+        )?;
         settings.begun.store(true, std::sync::atomic::Ordering::Relaxed);
         let (replayed, anew, unread) = (0, true, false);
         let (erased, born) = (engine.counts().erased, epoch);
@@ -118,7 +134,7 @@ pub fn start<S: Shards>(
     let began: Offsets = began.collect();
     // At least once, a publisher that was paused may have set O back since. What is in a checkpoint was published.
     if section.delivery == Delivery::AtLeastOnce
-        && let Some((_, base)) = store.peek_base()?
+        && let Some((_, base)) = &found
     {
         let mut state = position::offsets(&base.offsets);
         state.retain(|tp, _| committed.contains_key(tp));
@@ -134,6 +150,8 @@ pub fn start<S: Shards>(
             store.first_checkpoint(&first)?
         }
     };
+    // Behind the first checkpoint, which says where the journal begins, and before the journal is read.
+    producer.take_over()?;
     let detail = position::read(&base)?;
     if detail.older_to_go {
         store.keep_one_version_of_all();
