@@ -2,7 +2,8 @@
 
 use super::config::{Delivery, KafkaSection};
 use super::heard::Heard;
-use super::token::Tokens;
+use super::token::{self, Tokens};
+use rdkafka::admin::AdminClient;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -153,9 +154,18 @@ pub fn consumer(section: &KafkaSection) -> Settings {
     with_tokens(section, config)
 }
 
-/// For questions about topics.
-pub fn admin(section: &KafkaSection) -> Settings {
-    with_tokens(section, base(section, &std::collections::BTreeMap::new()))
+/// A client for questions about topics, with its token.
+///
+/// # Errors
+/// When a property is refused, or no token can be had.
+pub fn admin(section: &KafkaSection) -> Result<AdminClient<Quiet>, Trouble> {
+    let settings = with_tokens(section, base(section, &std::collections::BTreeMap::new()));
+    let client: AdminClient<Quiet> = create(&settings, |quiet| quiet)?;
+    if let Ok(Some(tokens)) = &settings.tokens {
+        let given = tokens.fetch().and_then(|token| token::give(client.inner(), token));
+        given.map_err(Trouble::StartOver)?;
+    }
+    Ok(client)
 }
 
 /// A consumer that also says when a partition's end is reached.

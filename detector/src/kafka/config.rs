@@ -31,7 +31,7 @@ pub struct KafkaSection {
     /// Topic of the order in which messages were taken, with one partition. A restarted or a standby instance takes them in the
     /// same order and so comes to the same state, byte for byte.
     pub journal: String,
-    /// Whether an action may be published a second time after a crash.
+    /// Whether an output may be published a second time after a crash; it is the same then.
     pub delivery: Delivery,
     /// Outputs are gathered for so long before they are committed.
     pub commit_interval: String,

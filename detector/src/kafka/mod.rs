@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod config;
+pub mod fence;
 pub mod heard;
 pub mod journal;
 pub mod publish;

@@ -1,9 +1,11 @@
 //! Outputs into Kafka, behind the engine, by a thread of their own: actions, scores, dead letters, the journal, and how far all of
-//! it goes, in one transaction per commit interval.
+//! it goes, in one transaction per commit interval. At least once: the journal first, then what it led to, then how far that goes
+//! (`fence`).
 
 use super::client::{self, Quiet, QuietConsumer, Trouble};
 use super::config::{Delivery, KafkaSection};
-use super::journal::{Entry, Offsets, Run, Tp};
+use super::fence::{self, Chain};
+use super::journal::{Entry, Offsets, Record, Run, Stood, Tp};
 use super::source::{DeadMessage, list};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use engine::Finisher;
@@ -39,7 +41,8 @@ pub struct Outputs {
     pub effects: Effects,
     /// What could not be read.
     pub dead: Vec<DeadMessage>,
-    /// The order in which its messages were taken.
+    /// The order in which its messages were taken. None: the journal has it, and how far they go is said by
+    /// [`Publisher::reached`].
     pub runs: Vec<Run>,
 }
 
@@ -56,6 +59,8 @@ enum Message1 {
     Publish(Box<Outputs>),
     /// Others decide from here on.
     DecideBy(Arc<Finisher>),
+    /// What was handed over so far goes to here.
+    Reached(Offsets),
     /// Commit what was handed over so far, and say where outputs stand.
     Cut(Sender<Committed>),
 }
@@ -74,6 +79,9 @@ struct Deliveries {
     next: Mutex<BTreeMap<(String, i32), i64>>,
     /// The first message that did not arrive: its topic, and why.
     failed: Mutex<Option<(String, KafkaError)>>,
+    /// The topic of the journal, and where it came to lie in it.
+    journal: String,
+    chain: Mutex<Chain>,
 }
 
 /// Shared with the client.
@@ -108,6 +116,11 @@ impl ProducerContext for Context {
                         next.entry((message.topic().to_owned(), message.partition())).or_insert(0);
                     *next = (*next).max(message.offset() + 1);
                 }
+                if message.topic() == self.deliveries.journal
+                    && let Ok(mut chain) = self.deliveries.chain.lock()
+                {
+                    chain.delivered(message.offset());
+                }
             }
             Err((error, message)) => {
                 if let Ok(mut failed) = self.deliveries.failed.lock() {
@@ -124,6 +137,9 @@ pub struct Prepared {
     deliveries: Arc<Deliveries>,
     group: QuietConsumer,
     section: KafkaSection,
+    /// As the journal names this publisher.
+    writer: String,
+    epoch: u64,
 }
 
 impl Prepared {
@@ -131,8 +147,9 @@ impl Prepared {
     ///
     /// # Errors
     /// When the brokers refuse, or cannot be reached for a minute.
-    pub fn new(section: &KafkaSection) -> Result<Self, Trouble> {
-        let deliveries = Arc::new(Deliveries::default());
+    pub fn new(section: &KafkaSection, epoch: u32) -> Result<Self, Trouble> {
+        let journal = section.journal.clone();
+        let deliveries = Arc::new(Deliveries { journal, ..Deliveries::default() });
         let notes = deliveries.clone();
         let wrap = |quiet| Context { deliveries: notes, quiet };
         let producer: BaseProducer<Context> = client::create(&client::producer(section), wrap)?;
@@ -146,18 +163,78 @@ impl Prepared {
                 .map_err(|e| Trouble::of("cannot begin to publish", &e))?;
         }
         let group = client::make(&client::consumer(section))?;
-        Ok(Self { producer, deliveries, group, section: section.clone() })
+        let writer = format!("{epoch}-{:016x}", rand::random::<u64>());
+        let (section, epoch) = (section.clone(), epoch.into());
+        Ok(Self { producer, deliveries, group, section, writer, epoch })
     }
 
-    /// Begins to publish. `committed` is where outputs stand; a mark goes to the journal first, and `start` is committed with it.
+    /// As the journal names this publisher.
+    pub fn writer(&self) -> &str {
+        &self.writer
+    }
+
+    /// At least once: takes the journal over. What others write to it from here on means nothing. With transactions their producer
+    /// is fenced already, and the first transaction says it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn take_over(&self) -> Result<(), Trouble> {
+        if self.section.delivery == Delivery::AtLeastOnce {
+            self.journal(Entry::Begins { epoch: self.epoch }, Stood::new())?;
+            self.checked("cannot take the journal over", acknowledged(&self.producer))?;
+        }
+        Ok(())
+    }
+
+    /// An outcome, if no message failed either; else the error that was first. Of a transaction the client tells that one only
+    /// with the next call that it refuses.
+    fn checked(&self, what: &str, outcome: Result<(), KafkaError>) -> Result<(), Trouble> {
+        let Self { producer, deliveries, .. } = self;
+        producer.poll(if outcome.is_ok() { Duration::ZERO } else { HEARING });
+        let lost = deliveries.failed.lock().ok().and_then(|mut failed| failed.take());
+        let (what, error) = match (lost, outcome) {
+            (None, Ok(())) => return Ok(()),
+            (None, Err(error)) => (what.to_owned(), error),
+            (Some((topic, error)), _) => {
+                (format!("a message for topic `{topic}` was not delivered"), error)
+            }
+        };
+        let consequence = matches!(
+            error.rdkafka_error_code(),
+            Some(
+                RDKafkaErrorCode::State
+                    | RDKafkaErrorCode::PurgeQueue
+                    | RDKafkaErrorCode::PurgeInflight
+                    | RDKafkaErrorCode::Inconsistent
+            )
+        );
+        if let Some((code, reason)) = producer.client().fatal_error() {
+            return Err(Trouble::of(&format!("{what}: {reason}"), &KafkaError::Global(code)));
+        }
+        let ask = consequence && (self.section.delivery == Delivery::ExactlyOnce);
+        let first = if ask { producer.begin_transaction().err() } else { None };
+        Err(Trouble::of(&what, first.as_ref().unwrap_or(&error)))
+    }
+
+    fn journal(&self, entry: Entry, actions: Stood) -> Result<(), Trouble> {
+        let record = Record { writer: Some(self.writer.clone()), actions, entry };
+        let bytes = serde_json::to_vec(&record).map_err(|e| Trouble::Fatal(e.to_string()))?;
+        let record =
+            BaseRecord::<[u8], [u8]>::to(&self.section.journal).partition(0).payload(&bytes);
+        send_record(&self.producer, record)
+    }
+
+    /// Begins to publish. `committed` is where outputs stand; a mark goes to the journal first, and `start` is committed with it. What
+    /// the journal has up to `at` is to be published again.
     ///
     /// # Errors
     /// When no thread can be made.
     pub fn start(
         self,
         finisher: Arc<Finisher>,
-        (epoch, anew): (u64, bool),
+        anew: bool,
         start: Offsets,
+        at: &Offsets,
         committed: &Committed,
         commit_interval: Duration,
     ) -> Result<Publisher, Trouble> {
@@ -170,7 +247,8 @@ impl Prepared {
         let (to, queue) = bounded(BATCHES_MAX);
         let (give_back, spare) = bounded(BATCHES_MAX);
         let (fail, failed) = bounded(1);
-        let at = start.iter().map(|(tp, o)| (tp.topic.clone(), tp.partition, *o)).collect();
+        let at = at.iter().map(|(tp, o)| (tp.topic.clone(), tp.partition, *o)).collect();
+        let epoch = self.epoch;
         let mut work = Work {
             prepared: self,
             finisher,
@@ -179,6 +257,7 @@ impl Prepared {
             give_back,
             commit_interval,
             first: Some(Entry::Live { epoch, at, anew }),
+            stood: Stood::new(),
         };
         let body = move || {
             if let Err(trouble) = work.run(&queue) {
@@ -211,6 +290,14 @@ impl Publisher {
     /// What stopped the publisher.
     pub fn decide_by(&self, finisher: Arc<Finisher>) -> Result<(), Trouble> {
         self.send(Message1::DecideBy(finisher))
+    }
+
+    /// What was handed over so far without its order goes to here, and is committed as one.
+    ///
+    /// # Errors
+    /// What stopped the publisher.
+    pub fn reached(&self, at: Offsets) -> Result<(), Trouble> {
+        self.send(Message1::Reached(at))
     }
 
     /// Asks for a commit of all that was handed over; the answer comes when it is done. A closed channel is a failed publisher.
@@ -252,12 +339,15 @@ impl Drop for Publisher {
 struct Work {
     prepared: Prepared,
     finisher: Arc<Finisher>,
-    /// Next offsets to commit: those that moved since the last commit.
+    /// Next offsets to commit: with transactions those that moved since the last commit; else all, so that one commit mends what a
+    /// paused publisher set back.
     pending: Offsets,
     buffer: Vec<u8>,
     give_back: Sender<Effects>,
     commit_interval: Duration,
     first: Option<Entry>,
+    /// Where the actions stood when this commit began, until the journal has it.
+    stood: Stood,
 }
 
 impl Work {
@@ -265,7 +355,10 @@ impl Work {
         // The first transaction says where this instance begins, even if no message ever comes.
         self.begin()?;
         if let Some(live) = self.first.take() {
-            self.journal(&live)?;
+            if self.transactional() {
+                self.journal(Entry::Begins { epoch: self.prepared.epoch })?;
+            }
+            self.journal(live)?;
             self.decides()?;
         }
         self.commit()?;
@@ -289,17 +382,32 @@ impl Work {
             let until = Instant::now() + self.commit_interval;
             let mut cut = None;
             loop {
+                let mut behind = None;
                 match message.take() {
-                    Some(Message1::Publish(outputs)) => self.produce(*outputs)?,
+                    Some(Message1::Publish(outputs)) if self.transactional() => {
+                        self.produce(*outputs)?;
+                    }
+                    Some(Message1::Publish(outputs)) => {
+                        behind = self.produce_after_the_journal(*outputs, queue)?;
+                    }
                     Some(Message1::DecideBy(finisher)) => {
                         self.finisher = finisher;
                         self.decides()?;
+                    }
+                    Some(Message1::Reached(at)) => {
+                        // What comes next says where the actions stand, and that is behind all of these.
+                        self.pending.extend(at);
+                        break;
                     }
                     Some(Message1::Cut(reply)) => {
                         cut = Some(reply);
                         break;
                     }
                     None => break,
+                }
+                if behind.is_some() {
+                    message = behind;
+                    continue;
                 }
                 match queue.recv_deadline(until) {
                     Ok(next) => message = Some(next),
@@ -323,11 +431,13 @@ impl Work {
         self.prepared.section.delivery == Delivery::ExactlyOnce
     }
 
-    fn begin(&self) -> Result<(), Trouble> {
+    fn begin(&mut self) -> Result<(), Trouble> {
         self.serve();
         if self.transactional() {
             let begun = self.prepared.producer.begin_transaction();
             begun.map_err(|e| Trouble::of("cannot begin a transaction", &e))?;
+        } else {
+            self.stood = self.committed().actions.into_iter().collect();
         }
         Ok(())
     }
@@ -336,51 +446,72 @@ impl Work {
         let Prepared { producer, group, .. } = &self.prepared;
         let trouble = |what: &'static str| move |e: KafkaError| Trouble::of(what, &e);
         let offsets = list(&self.pending).map_err(trouble("cannot name offsets"))?;
-        self.checked("cannot publish", acknowledged(producer))?;
+        self.arrived()?;
         if self.transactional() {
             if !self.pending.is_empty() {
                 let group = group.group_metadata();
                 let group = group
                     .ok_or_else(|| Trouble::Fatal("no consumer group is configured".into()))?;
                 let sent = producer.send_offsets_to_transaction(&offsets, &group, PATIENCE);
-                self.checked("cannot put offsets into the transaction", sent)?;
+                self.prepared.checked("cannot put offsets into the transaction", sent)?;
             }
-            self.checked("cannot commit", producer.commit_transaction(PATIENCE))?;
+            self.prepared.checked("cannot commit", producer.commit_transaction(PATIENCE))?;
+            self.pending.clear();
         } else if !self.pending.is_empty() {
             group.commit(&offsets, CommitMode::Sync).map_err(trouble("cannot commit offsets"))?;
         }
-        self.pending.clear();
         Ok(())
     }
 
-    /// An outcome, if no message failed either; else the error that was first. Of a transaction the client tells that one only
-    /// with the next call that it refuses.
-    fn checked(&self, what: &str, outcome: Result<(), KafkaError>) -> Result<(), Trouble> {
-        let Prepared { producer, deliveries, .. } = &self.prepared;
-        producer.poll(if outcome.is_ok() { Duration::ZERO } else { HEARING });
-        let lost = deliveries.failed.lock().ok().and_then(|mut failed| failed.take());
-        let (what, error) = match (lost, outcome) {
-            (None, Ok(())) => return Ok(()),
-            (None, Err(error)) => (what.to_owned(), error),
-            (Some((topic, error)), _) => {
-                (format!("a message for topic `{topic}` was not delivered"), error)
-            }
-        };
-        let consequence = matches!(
-            error.rdkafka_error_code(),
-            Some(
-                RDKafkaErrorCode::State
-                    | RDKafkaErrorCode::PurgeQueue
-                    | RDKafkaErrorCode::PurgeInflight
-                    | RDKafkaErrorCode::Inconsistent
-            )
-        );
-        if let Some((code, reason)) = producer.client().fatal_error() {
-            return Err(Trouble::of(&format!("{what}: {reason}"), &KafkaError::Global(code)));
+    /// Waits until everything that was sent has arrived; at least once it also sees to it that the journal is still this publisher's.
+    fn arrived(&self) -> Result<(), Trouble> {
+        let Prepared { producer, deliveries, section, writer, .. } = &self.prepared;
+        self.prepared.checked("cannot publish", acknowledged(producer))?;
+        if self.transactional() {
+            return Ok(());
         }
-        let ask = consequence && self.transactional();
-        let first = if ask { producer.begin_transaction().err() } else { None };
-        Err(Trouble::of(&what, first.as_ref().unwrap_or(&error)))
+        let strange = deliveries.chain.lock().ok().and_then(|mut chain| chain.take_strange());
+        strange.map_or(Ok(()), |from| fence::look(section, from, writer))
+    }
+
+    /// At least once: writes the order of a batch, and of those that wait behind it, and publishes what they led to once that order
+    /// is there for good. Whoever takes over publishes the same again, since it takes them in this order. Returns what came behind them.
+    fn produce_after_the_journal(
+        &mut self,
+        first: Outputs,
+        queue: &Receiver<Message1>,
+    ) -> Result<Option<Message1>, Trouble> {
+        let (mut group, mut behind) = (vec![first], None);
+        while group.len() < BATCHES_MAX {
+            match queue.try_recv() {
+                Ok(Message1::Publish(outputs)) => group.push(*outputs),
+                Ok(other) => {
+                    behind = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        let mut written = false;
+        for outputs in &mut group {
+            let runs = std::mem::take(&mut outputs.runs);
+            if !runs.is_empty() {
+                written = true;
+                self.took(runs)?;
+            }
+        }
+        if written {
+            self.arrived()?;
+        }
+        group.into_iter().try_for_each(|outputs| self.produce(outputs))?;
+        Ok(behind)
+    }
+
+    fn took(&mut self, runs: Vec<Run>) -> Result<(), Trouble> {
+        for run in &runs {
+            self.pending.insert(run.tp(), run.to + 1);
+        }
+        self.prepared.journal(Entry::Took(runs), std::mem::take(&mut self.stood))
     }
 
     /// Where outputs stand; right after a commit.
@@ -432,10 +563,9 @@ impl Work {
             let key = letter.key.as_deref().unwrap_or_default();
             send(&self.prepared.producer, topic, key, &letter.original, Some(reasons(letter)))?;
         }
-        for run in &runs {
-            self.pending.insert(run.tp(), run.to + 1);
+        if !runs.is_empty() {
+            self.took(runs)?;
         }
-        self.journal(&Entry::Took(runs))?;
         effects.clear();
         let _ = self.give_back.try_send(effects);
         Ok(())
@@ -444,18 +574,14 @@ impl Work {
     /// Says in the journal what decides.
     fn decides(&self) -> Result<(), Trouble> {
         let versions = self.finisher.versions();
-        self.journal(&Entry::Decides {
+        self.journal(Entry::Decides {
             model: versions.model.clone(),
             policy: versions.policy.clone(),
         })
     }
 
-    fn journal(&self, entry: &Entry) -> Result<(), Trouble> {
-        let bytes = serde_json::to_vec(entry).map_err(|e| Trouble::Fatal(e.to_string()))?;
-        let record = BaseRecord::<[u8], [u8]>::to(&self.prepared.section.journal)
-            .partition(0)
-            .payload(&bytes);
-        send_record(&self.prepared.producer, record)
+    fn journal(&self, entry: Entry) -> Result<(), Trouble> {
+        self.prepared.journal(entry, Stood::new())
     }
 }
 

@@ -1,9 +1,9 @@
 //! Whether topics reach back as far as a start may have to read again. What does not would only be noticed when it is needed, so it
 //! is looked for at the start.
 
-use super::client::{self, Quiet, Trouble};
+use super::client::{self, Trouble};
 use super::config::KafkaSection;
-use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
+use rdkafka::admin::{AdminOptions, ConfigResource, ResourceSpecifier};
 use std::time::Duration;
 
 /// Longest wait for an answer.
@@ -83,12 +83,14 @@ pub fn check(section: &KafkaSection, window: Duration) -> Result<(), Trouble> {
             "how long topics keep messages cannot be looked at ({why}); see to it that they reach back further than the longest stop"
         );
     };
-    // The client for such questions never asks for a token.
-    if section.security.has_tokens() {
-        cannot("not with OAUTHBEARER");
-        return Ok(());
-    }
-    let admin: AdminClient<Quiet> = client::create(&client::admin(section), |quiet| quiet)?;
+    let admin = match client::admin(section) {
+        Ok(admin) => admin,
+        Err(Trouble::StartOver(why)) => {
+            cannot(&why);
+            return Ok(());
+        }
+        Err(trouble) => return Err(trouble),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()

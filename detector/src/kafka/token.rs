@@ -3,8 +3,11 @@
 use super::security::Security;
 use crate::fetch::{Caller, basic, percent_encoded};
 use base64::Engine;
-use rdkafka::client::OAuthToken;
+use rdkafka::bindings::rd_kafka_oauthbearer_set_token;
+use rdkafka::client::{Client, ClientContext, OAuthToken};
+use rdkafka::types::RDKafkaRespErr;
 use serde::Deserialize;
+use std::ffi::{CStr, CString};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -116,6 +119,42 @@ impl Tokens {
         Ok(OAuthToken { token, principal_name, lifetime_ms: expires_ms })
     }
 }
+
+/// Gives a client a token, which it would ask for and nobody would hear: what an admin client says by itself is not served.
+///
+/// # Errors
+/// When the client does not take it.
+#[expect(
+    unsafe_code,
+    reason = "the wrapped client has no call for it, and its own use of this one is not public"
+)]
+pub fn give<C: ClientContext>(client: &Client<C>, token: OAuthToken) -> Result<(), String> {
+    let text = |text: String| CString::new(text).map_err(|_| "the token is no text".to_owned());
+    let (value, principal) = (text(token.token)?, text(token.principal_name)?);
+    let mut why = [0; WHY_BYTES];
+    // SAFETY: the client lives longer than the call, which may be made from any thread and copies what it is given; both texts end in a
+    // zero byte; there are no extensions; `why` has the length that is told, and comes back with a zero byte in it.
+    let (code, why) = unsafe {
+        let code = rd_kafka_oauthbearer_set_token(
+            client.native_ptr(),
+            value.as_ptr(),
+            token.lifetime_ms,
+            principal.as_ptr(),
+            std::ptr::null_mut(),
+            0,
+            why.as_mut_ptr(),
+            why.len(),
+        );
+        (code, CStr::from_ptr(why.as_ptr()).to_string_lossy())
+    };
+    match code {
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        _ => Err(format!("the token is not taken: {why}")),
+    }
+}
+
+/// Longest reason that the client may give.
+const WHY_BYTES: usize = 512;
 
 /// The claims of a JSON Web Token; `None` for a token of another kind.
 fn claims(token: &str) -> Option<Claims> {

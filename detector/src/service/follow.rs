@@ -4,11 +4,11 @@
 
 use super::ordered::{Ordered, Taken};
 use super::position::{self, Detail};
-use super::published::Actions;
+use super::published::{Actions, Due};
 use super::{Around, Settings, Stop};
 use crate::kafka::client::Trouble;
 use crate::kafka::config::Delivery;
-use crate::kafka::journal::{Entry, Offsets, Order, Tp};
+use crate::kafka::journal::{Entry, Offsets, Order, Reading, Record, Run, Tp};
 use crate::kafka::source::BATCH_MESSAGES;
 use crate::kafka::tail::Tail;
 use crate::kafka::topics::Topics;
@@ -32,6 +32,26 @@ struct Since {
     messages: u64,
 }
 
+/// A state that has followed far enough.
+pub struct Finished {
+    /// The state.
+    pub engine: Engine,
+    /// Messages since the checkpoint.
+    pub messages: u64,
+    /// Where it stands.
+    pub at: Offsets,
+    /// What is to be taken next.
+    pub again: Again,
+}
+
+/// Messages that the journal has and that may not have been published: they are taken in its order, and published.
+pub struct Again {
+    /// The order.
+    pub order: Order,
+    /// The messages.
+    pub inputs: Ordered,
+}
+
 /// The state, and where it stands.
 pub struct Follower {
     engine: Engine,
@@ -40,7 +60,10 @@ pub struct Follower {
     at: Offsets,
     inputs: Ordered,
     journal: Tail,
+    reading: Reading,
     order: Order,
+    /// At least once: how far outputs were committed at some time, which a publisher that was paused may set back.
+    committed: Offsets,
     /// Messages that were taken of the first run.
     taken: u32,
     /// Part of the first run's entry was taken.
@@ -75,20 +98,28 @@ impl Follower {
         engine.want(Wanted { state_only: true, ..Wanted::default() });
         let at = position::offsets(&base.offsets);
         let tp = Tp { topic: settings.kafka.journal.clone(), partition: 0 };
+        let delivery = settings.kafka.delivery;
+        let order = if delivery == Delivery::AtLeastOnce && detail.writer.is_some() {
+            Order::begun_at(detail.actions.clone().into_iter().collect())
+        } else {
+            Order::default()
+        };
         Ok(Self {
             inputs: Ordered::start(settings, &engine)?,
             journal: Tail::start(&settings.kafka, topics, [(tp, detail.journal)].into())?,
-            actions: Actions::start(settings, topics, &detail.actions)?,
+            reading: Reading::after(detail.writer),
+            actions: Actions::start(settings, topics, &detail.actions, at.clone())?,
             engine,
             wanted,
+            committed: at.clone(),
             at,
-            order: Order::default(),
+            order,
             taken: 0,
             inside: false,
             messages: 0,
             lists: VecDeque::new(),
             covered: detail.journal,
-            delivery: settings.kafka.delivery,
+            delivery,
             born: detail.born,
         })
     }
@@ -115,20 +146,24 @@ impl Follower {
     /// When it cannot go on: then this state is of no use any more, and another one is to be loaded.
     pub fn turn(&mut self, topics: &Topics, wait: Duration) -> Result<(), Trouble> {
         let deadline = Instant::now() + wait;
-        // Without transactions the journal may be ahead of what is committed. What is committed now was in the journal
-        // before, and so was the mark of whoever took over in between.
-        let committed = match self.delivery {
+        // Without transactions the journal is ahead of what is committed, and whoever takes over publishes again what lies in between. What
+        // is committed now was in the journal before.
+        let known = match self.delivery {
             Delivery::ExactlyOnce => None,
             Delivery::AtLeastOnce => match topics.inputs().and_then(|all| topics.committed(&all)) {
-                Ok(committed) => Some(committed),
+                Ok(committed) => {
+                    raise(&mut self.committed, &committed);
+                    Some(self.committed.clone())
+                }
                 // Brokers that do not answer now do so later.
                 Err(Trouble::StartOver(_)) => return Ok(()),
                 Err(trouble) => return Err(trouble),
             },
         };
         let mut entries = Vec::new();
-        let mut each = |_: &Tp, offset: i64, bytes: &[u8]| entries.push((offset, read(bytes)));
-        let all_read = match committed {
+        let mut each =
+            |_: &Tp, offset: i64, bytes: &[u8]| entries.push((offset, Record::read(bytes)));
+        let all_read = match known {
             Some(_) => self.journal.to_end(topics, &mut each),
             None => {
                 let most = RUNS_MAX.saturating_sub(self.order.len());
@@ -140,19 +175,32 @@ impl Follower {
         self.note(entries)?;
         match all_read {
             Ok(()) => {}
-            Err(Trouble::StartOver(_)) if committed.is_some() => return Ok(()),
+            Err(Trouble::StartOver(_)) if known.is_some() => return Ok(()),
             Err(trouble) => return Err(trouble),
         }
-        self.take(committed.as_ref(), deadline)?;
-        self.actions.follow(&mut self.engine, &self.at)
+        self.take(known.as_ref(), deadline)?;
+        let due = match self.order.stood() {
+            Some(stood) => Due::Before(stood),
+            None => Due::Taken(&self.at),
+        };
+        self.actions.follow(&mut self.engine, &due)
     }
 
     /// Takes note of entries.
-    fn note(&mut self, entries: Vec<(i64, Result<Entry, String>)>) -> Result<(), Trouble> {
-        for (offset, entry) in entries {
-            match entry.map_err(Trouble::Fatal)? {
-                Entry::Took(took) => self.order.push(offset, took),
-                Entry::Decides { .. } => {}
+    fn note(&mut self, records: Vec<(i64, Result<Record, String>)>) -> Result<(), Trouble> {
+        for (offset, record) in records {
+            let record = record.map_err(Trouble::Fatal)?;
+            if !self.reading.counts(&record) {
+                continue;
+            }
+            match record.entry {
+                Entry::Took(took) => {
+                    if !record.actions.is_empty() {
+                        self.order.stood_before(offset, record.actions);
+                    }
+                    self.order.push(offset, took);
+                }
+                Entry::Begins { .. } | Entry::Decides { .. } => {}
                 // The mark of this very state, when it was young, is a mark like others.
                 Entry::Live { anew: true, epoch, .. } if epoch != u64::from(self.born) => {
                     return Err(Trouble::StartOver("another instance made the state anew".into()));
@@ -182,7 +230,7 @@ impl Follower {
         let mut batch: Vec<Input> = Vec::new();
         while let (Some(run), Some(entry)) = (self.order.front().cloned(), self.order.entry()) {
             let tp = run.tp();
-            if until.is_some_and(|until| until.get(&tp).is_none_or(|next| run.to >= *next)) {
+            if until.is_some_and(|until| !is_before(&run, until)) {
                 break;
             }
             let stands = *self.at.entry(tp.clone()).or_insert(run.from);
@@ -199,12 +247,7 @@ impl Follower {
                     self.step(&mut batch, &mut effects);
                     return Ok(());
                 };
-                if offset > run.to || (self.taken == 0 && offset != run.from) {
-                    return Err(Trouble::Fatal(format!(
-                        "{tp} has no message {} any more, and it was taken once (the next one is {offset})\nhint: its retention is shorter than the time since the last checkpoint, or the broker has lost data; `--rebuild-from earliest` makes the state anew from what is left",
-                        run.from
-                    )));
-                }
+                is_of(&run, self.taken, offset)?;
                 batch.extend(input);
                 self.at.insert(tp.clone(), offset + 1);
                 self.taken += 1;
@@ -261,7 +304,11 @@ impl Follower {
 
     /// Whether this state leads to O, and knows what changed since the checkpoint.
     pub fn fits(&self, base: &Detail, committed: &Offsets) -> bool {
-        let beyond = |(tp, at): (&Tp, &i64)| committed.get(tp).is_some_and(|next| at > next);
+        // At least once, this state is before what was committed at some time, and that is enough.
+        let beyond = |(tp, at): (&Tp, &i64)| {
+            self.delivery == Delivery::ExactlyOnce
+                && committed.get(tp).is_some_and(|next| at > next)
+        };
         base.journal >= self.covered
             && base.born == self.born
             && base.features == self.engine.versions().features
@@ -269,8 +316,8 @@ impl Follower {
             && !self.at.iter().any(beyond)
     }
 
-    /// Follows to `until` and ends there: the state, in which everything that changed since the checkpoint counts as changed,
-    /// and how many messages that is.
+    /// Follows to `until` and ends there: the state, in which everything that changed since the checkpoint counts as changed. At least
+    /// once, what the journal of `writer` has beyond is to be taken again in its order, and published.
     ///
     /// # Errors
     /// When the journal does not lead there, or a message is gone.
@@ -279,24 +326,38 @@ impl Follower {
         base: &Detail,
         topics: &Topics,
         until: &Offsets,
+        writer: &str,
         around: &Around,
         stop: &Stop,
-    ) -> Result<(Engine, u64), Trouble> {
-        let mut entries = Vec::new();
-        self.journal.to_end(topics, &mut |_, offset, bytes| entries.push((offset, read(bytes))))?;
-        self.note(entries)?;
-        self.order.cut(until);
-        let total = self.behind();
+    ) -> Result<Finished, Trouble> {
+        let mut records = Vec::new();
+        self.journal
+            .to_end(topics, &mut |_, offset, bytes| records.push((offset, Record::read(bytes))))?;
+        self.note(records)?;
+        let mut until = until.clone();
+        match self.delivery {
+            Delivery::ExactlyOnce => self.order.cut(&until),
+            Delivery::AtLeastOnce if self.reading.writer() == Some(writer) => {
+                raise(&mut until, &self.committed);
+            }
+            Delivery::AtLeastOnce => {
+                return Err(Trouble::StartOver(format!(
+                    "the journal is not this instance's, but that of {}",
+                    self.reading.writer().unwrap_or("an earlier version")
+                )));
+            }
+        }
+        let total = self.order.messages_before(&until).saturating_sub(self.taken.into());
         if total > 0 {
             tracing::info!(messages = total, "replaying in silence what was published already");
         }
         let (mut heard, mut left) = (Instant::now(), total);
-        while !self.order.is_empty() {
+        while self.order.front().is_some_and(|run| is_before(run, &until)) {
             if stop.asked() {
                 return Err(Trouble::Fatal("stopped while replaying".into()));
             }
-            self.take(Some(until), Instant::now() + Duration::from_millis(200))?;
-            let now = self.behind();
+            self.take(Some(&until), Instant::now() + Duration::from_millis(200))?;
+            let now = self.order.messages_before(&until).saturating_sub(self.taken.into());
             if now < left {
                 (heard, left) = (Instant::now(), now);
             } else if heard.elapsed() > PATIENCE {
@@ -306,18 +367,32 @@ impl Follower {
                 )));
             }
             around.health.beat();
-            around.telemetry.replay(total, total - now);
+            around.telemetry.replay(total, total.saturating_sub(now));
         }
         around.telemetry.replay(total, total);
-        for (tp, wanted) in until {
-            let stands = self.at.get(tp).copied().unwrap_or(*wanted);
-            if stands != *wanted {
+        if let (Delivery::ExactlyOnce, Some(run)) = (self.delivery, self.order.front()) {
+            // The brokers do not all learn of a new partition at the same time.
+            return Err(Trouble::StartOver(format!(
+                "{} is in the journal, and the brokers do not know of it yet",
+                run.tp()
+            )));
+        }
+        let leads_to = self.order.leads_to(self.at.clone());
+        for (tp, wanted) in &until {
+            let stands = *self.at.entry(tp.clone()).or_insert(*wanted);
+            let leads_to = leads_to.get(tp).copied().unwrap_or(*wanted);
+            let fits = match self.delivery {
+                Delivery::ExactlyOnce => stands == *wanted,
+                Delivery::AtLeastOnce => leads_to >= *wanted,
+            };
+            if !fits {
                 return Err(no_order(&format!(
-                    "{tp} is committed up to {wanted}, and the journal leads to {stands}"
+                    "{tp} is committed up to {wanted}, and the journal leads to {leads_to}"
                 )));
             }
         }
-        self.actions.take_all(&mut self.engine, topics)?;
+        let stood = if self.order.is_empty() { None } else { self.order.stood() };
+        self.actions.take_all(&mut self.engine, topics, stood)?;
         let mut messages = self.messages;
         for since in self.lists {
             if since.journal > base.journal {
@@ -326,13 +401,37 @@ impl Follower {
             }
         }
         self.engine.want(self.wanted);
-        Ok((self.engine, messages))
+        let again = Again { order: self.order, inputs: self.inputs };
+        Ok(Finished { engine: self.engine, messages, at: self.at, again })
     }
 }
 
-fn read(bytes: &[u8]) -> Result<Entry, String> {
-    serde_json::from_slice(bytes)
-        .map_err(|e| format!("the journal holds something that is no journal: {e}"))
+/// Positions that were reached once are not given up.
+pub fn raise(at: &mut Offsets, by: &Offsets) {
+    for (tp, next) in by {
+        let known = at.entry(tp.clone()).or_insert(*next);
+        *known = (*known).max(*next);
+    }
+}
+
+/// Whether a run ends before these positions.
+fn is_before(run: &Run, until: &Offsets) -> bool {
+    until.get(&run.tp()).is_some_and(|next| run.to < *next)
+}
+
+/// Whether this is the next message of a run, of which `taken` messages were taken.
+///
+/// # Errors
+/// When it is not.
+pub fn is_of(run: &Run, taken: u32, offset: i64) -> Result<(), Trouble> {
+    if offset > run.to || (taken == 0 && offset != run.from) {
+        return Err(Trouble::Fatal(format!(
+            "{} has no message {} any more, and it was taken once (the next one is {offset})\nhint: its retention is shorter than the time since the last checkpoint, or the broker has lost data; `--rebuild-from earliest` makes the state anew from what is left",
+            run.tp(),
+            run.from
+        )));
+    }
+    Ok(())
 }
 
 fn no_order(why: &str) -> Trouble {

@@ -1,5 +1,6 @@
 //! The live line: batches in, effects out, checkpoints behind. One thread, which owns the state.
 
+use super::again;
 use super::checkpoints::{Checkpoints, Job, Outcome};
 use super::cut::{Copies, Cutting};
 use super::ends::{Ends, locked, watch};
@@ -11,7 +12,7 @@ use super::start::Ready;
 use super::{Around, Settings, Stop};
 use crate::health::State;
 use crate::kafka::client::{self, Trouble};
-use crate::kafka::journal::{Offsets, Tp};
+use crate::kafka::journal::{Offsets, Run, Tp};
 use crate::kafka::publish::{Outputs, Publisher};
 use crate::kafka::source::{Batch, Change, FromSource, Source};
 use crate::kafka::topics::Topics;
@@ -34,21 +35,21 @@ pub(super) const READ_TIME_MAX: Duration = Duration::from_secs(120);
 /// A publisher or a store that does not end by itself is left behind after this.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
 
-struct Line<'a> {
+pub(super) struct Line<'a> {
     settings: &'a Settings,
     around: &'a Around,
     /// When size and lag were last told.
     told: Instant,
     ends: Ends,
     pulse: Pulse,
-    reload: Reload,
+    reload: &'a mut Reload,
     engine: Engine,
-    publisher: Publisher,
+    pub(super) publisher: Publisher,
     checkpoints: Checkpoints,
     source: Option<Source>,
     topics: Vec<String>,
     /// Next offset to take.
-    at: Offsets,
+    pub(super) at: Offsets,
     /// Partitions that cannot be read on.
     stopped: BTreeSet<Tp>,
     /// The next checkpoint's cut, while it is being made.
@@ -63,6 +64,7 @@ struct Line<'a> {
     erased: u64,
     /// See [`Detail`].
     born: u32,
+    writer: String,
     /// When the last durable one was cut, and how long it took to write.
     last_cut: Instant,
     cut: Instant,
@@ -81,6 +83,7 @@ struct Line<'a> {
 pub fn run<S: Shards + Send + 'static>(
     settings: &Settings,
     ready: Ready<S>,
+    reload: &mut Reload,
     around: &Around,
     stop: &Stop,
 ) -> Result<(), Trouble> {
@@ -89,6 +92,7 @@ pub fn run<S: Shards + Send + 'static>(
         mut store,
         producer,
         at,
+        again,
         outputs,
         epoch,
         replayed,
@@ -100,49 +104,29 @@ pub fn run<S: Shards + Send + 'static>(
     } = ready;
     engine.want(Wanted { scores: settings.kafka.scores.is_some(), ..Wanted::default() });
     let interval = Duration::from_millis(settings.times.commit_interval_ms.max(1) as u64);
-    let publisher = producer.start(
-        engine.finisher(),
-        (u64::from(epoch), anew),
-        at.clone(),
-        &outputs,
-        interval,
-    )?;
+    let writer = producer.writer().to_owned();
+    let leads_to = again.as_ref().map_or_else(|| at.clone(), |a| a.order.leads_to(at.clone()));
+    let publisher =
+        producer.start(engine.finisher(), anew, at.clone(), &leads_to, &outputs, interval)?;
     let layout = Layout::of(&engine);
     store.publish_layout(&layout.features, &layout.to_json())?;
     let checkpoints = Checkpoints::start(store, unread)
         .map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
     let reader = settings.reader(&engine);
     let topics = reader.topics.clone();
-    let consumer = client::make(&client::consumer(&settings.kafka))?;
-    let source = Source::start(consumer, reader, &at)?;
     let ends = Ends::default();
-    let newcomers = watch(settings, &at, &ends, stop)?;
-    tracing::info!(
-        epoch,
-        replayed,
-        partitions = at.len(),
-        model = engine.versions().model,
-        policy = engine.versions().policy,
-        "live"
-    );
-    around.telemetry.engine_counts(&engine.counts());
-    around.health.none_stopped();
-    around.health.assigned(at.keys().map(|tp| (tp.topic.clone(), tp.partition)));
-    around.health.checkpoint_durable(engine.watermark_ms());
-    around.health.source_up(true);
-    around.health.store_up(true);
-    around.health.set_state(State::Live);
+    let newcomers = watch(settings, &leads_to, &ends, stop)?;
     let mut line = Line {
         settings,
         around,
         told: Instant::now(),
         ends,
         pulse,
-        reload: Reload::default(),
+        reload,
         engine,
         publisher,
         checkpoints,
-        source: Some(source),
+        source: None,
         topics,
         at,
         stopped: BTreeSet::new(),
@@ -152,6 +136,7 @@ pub fn run<S: Shards + Send + 'static>(
         untidy: false,
         erased,
         born,
+        writer,
         last_cut: Instant::now(),
         cut: Instant::now(),
         cut_ts_ms: 0,
@@ -159,6 +144,26 @@ pub fn run<S: Shards + Send + 'static>(
         since_durable: replayed,
         since_cut: replayed,
     };
+    if let Some(again) = again {
+        again::take(&mut line, again, stop)?;
+    }
+    let consumer = client::make(&client::consumer(&settings.kafka))?;
+    line.source = Some(Source::start(consumer, reader, &line.at)?);
+    tracing::info!(
+        epoch,
+        replayed,
+        partitions = line.at.len(),
+        model = line.engine.versions().model,
+        policy = line.engine.versions().policy,
+        "live"
+    );
+    around.telemetry.engine_counts(&line.engine.counts());
+    around.health.none_stopped();
+    around.health.assigned(line.at.keys().map(|tp| (tp.topic.clone(), tp.partition)));
+    around.health.checkpoint_durable(line.engine.watermark_ms());
+    around.health.source_up(true);
+    around.health.store_up(true);
+    around.health.set_state(State::Live);
     while !stop.asked() {
         line.reload(stop)?;
         line.turn(&newcomers)?;
@@ -167,13 +172,28 @@ pub fn run<S: Shards + Send + 'static>(
 }
 
 impl Line<'_> {
-    fn turn(&mut self, newcomers: &Receiver<Offsets>) -> Result<(), Trouble> {
+    /// Looks whether it may go on, while there is no turn yet.
+    pub(super) fn look_around(&mut self, stop: &Stop) -> Result<(), Trouble> {
+        if stop.asked() {
+            return Err(Trouble::Fatal("stopped while replaying".into()));
+        }
+        self.go_on()?;
+        self.around.health.beat();
+        Ok(())
+    }
+
+    fn go_on(&self) -> Result<(), Trouble> {
         if let Some(trouble) = self.publisher.has_failed() {
             return Err(trouble);
         }
         if self.pulse.lost() {
             return Err(Trouble::StartOver("another instance holds the lease".into()));
         }
+        Ok(())
+    }
+
+    fn turn(&mut self, newcomers: &Receiver<Offsets>) -> Result<(), Trouble> {
+        self.go_on()?;
         self.hear()?;
         if let (Ok(new), Some(source)) = (newcomers.try_recv(), &self.source) {
             let new: Offsets =
@@ -229,12 +249,22 @@ impl Line<'_> {
     }
 
     fn step(&mut self, batch: Batch) -> Result<(), Trouble> {
-        let Batch { inputs, mut dead, runs, mut originals, .. } = batch;
-        for run in &runs {
+        self.took(&batch.runs);
+        self.publish(batch)
+    }
+
+    /// Messages were taken.
+    pub(super) fn took(&mut self, runs: &[Run]) {
+        for run in runs {
             self.at.insert(run.tp(), run.to + 1);
             self.since_cut += u64::from(run.n);
             self.since_durable += u64::from(run.n);
         }
+    }
+
+    /// What a batch leads to.
+    pub(super) fn publish(&mut self, batch: Batch) -> Result<(), Trouble> {
+        let Batch { inputs, mut dead, runs, mut originals, .. } = batch;
         let telemetry = &self.around.telemetry;
         let mut effects = self.publisher.effects();
         let begun = Instant::now();
@@ -338,6 +368,7 @@ impl Line<'_> {
         tracing::debug!(records = records.len(), seconds = stood.as_secs_f64(), rounds, "cut");
         let mut detail = Detail::of(&self.engine);
         detail.born = self.born;
+        detail.writer = Some(self.writer.clone());
         detail.older_to_go = detail.erased > self.erased;
         self.erased = detail.erased;
         self.checkpoints.write(Job { records, at: self.at.clone(), outputs, detail });

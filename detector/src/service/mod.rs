@@ -6,6 +6,7 @@
 //!                                        └─> [checkpoints: write, signs of life] ─> redis
 //! ```
 
+mod again;
 mod checkpoints;
 pub mod cut;
 mod ends;
@@ -37,7 +38,7 @@ use crate::store::redis::{RedisSection, RedisShards, Store, random_pause};
 use crate::telemetry::Telemetry;
 use engine::Engine;
 use models::bundle::Bundle;
-use reload::Reloaded;
+use reload::{Reload, Reloaded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use standby::Standby;
@@ -334,10 +335,11 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<(), Failure> {
 /// One life after the other.
 fn lives(settings: &Settings, around: &Around, stop: &Stop) -> Result<(), Failure> {
     let mut attempt = 0;
-    let mut standby = Standby::default();
+    // A reload that was read is taken by the next instance that can, whichever asked for it.
+    let (mut standby, mut reload) = (Standby::default(), Reload::default());
     while !stop.asked() {
         let begun = Instant::now();
-        match instance(settings, &mut standby, around, stop) {
+        match instance(settings, &mut standby, &mut reload, around, stop) {
             Ok(()) => return Ok(()),
             Err(Trouble::Fatal(e)) => return Err(Failure::failed(e)),
             Err(Trouble::StartOver(e)) => {
@@ -354,16 +356,17 @@ fn lives(settings: &Settings, around: &Around, stop: &Stop) -> Result<(), Failur
 fn instance(
     settings: &Settings,
     standby: &mut Standby,
+    reload: &mut Reload,
     around: &Around,
     stop: &Stop,
 ) -> Result<(), Trouble> {
     around.health.set_state(State::Starting);
     let shards = RedisShards::open(&settings.redis)?;
     let mut store = Store::new(shards, settings.redis.limits());
-    if !standby.wait(settings, &mut store, around, stop)? {
+    if !standby.wait(settings, &mut store, reload, around, stop)? {
         return Ok(());
     }
     around.health.following(None);
     let ready = start::start(settings, store, standby.take(), around, stop)?;
-    live::run(settings, ready, around, stop)
+    live::run(settings, ready, reload, around, stop)
 }

@@ -2,8 +2,9 @@
 
 use super::Settings;
 use crate::kafka::client::{self, QuietConsumer, Trouble};
+use crate::kafka::config::Delivery;
 use crate::kafka::journal::{Offsets, Tp};
-use crate::kafka::source::{self, Batch, Reader};
+use crate::kafka::source::{self, Batch, DeadMessage, Original, Reader};
 use engine::{Engine, Input};
 use rdkafka::Message;
 use rdkafka::consumer::Consumer;
@@ -14,12 +15,16 @@ use std::time::{Duration, Instant};
 const MESSAGES_MAX: usize = 8192;
 const BYTES_MAX: usize = 16 << 20;
 
-/// One message, decoded; nothing in it when it could not be read.
+/// One message, decoded.
 pub struct Taken {
     /// Its offset.
     pub offset: i64,
-    /// What it is to the engine.
+    /// What it is to the engine; nothing when it could not be read.
     pub input: Option<Input>,
+    /// Why it could not be read.
+    pub dead: Option<DeadMessage>,
+    /// Its bytes, for rejects of the engine.
+    pub original: Option<Original>,
     bytes: usize,
 }
 
@@ -46,6 +51,8 @@ impl Queue {
 pub struct Ordered {
     consumer: QuietConsumer,
     reader: Reader,
+    /// What is taken may have to be published again.
+    loud: bool,
     queues: BTreeMap<Tp, Queue>,
 }
 
@@ -57,7 +64,8 @@ impl Ordered {
     pub fn start(settings: &Settings, engine: &Engine) -> Result<Self, Trouble> {
         let consumer = client::make(&client::reader(&settings.kafka))?;
         let reader = settings.reader(engine).until(settings.stop_flag());
-        Ok(Self { consumer, reader, queues: BTreeMap::new() })
+        let loud = settings.kafka.delivery == Delivery::AtLeastOnce;
+        Ok(Self { consumer, reader, loud, queues: BTreeMap::new() })
     }
 
     /// Reads one partition more from now on.
@@ -102,10 +110,15 @@ impl Ordered {
                         return Err(Trouble::Fatal("stopped while messages were taken".into()));
                     }
                     queue.next = message.offset() + 1;
-                    let bytes = message.payload_len() + size_of::<Taken>();
+                    let (mut dead, mut original) = (None, None);
+                    if self.loud {
+                        (dead, original) = (batch.dead.pop(), batch.originals.pop());
+                    }
+                    let copies = 1 + usize::from(self.loud);
+                    let bytes = copies * message.payload_len() + size_of::<Taken>();
                     queue.bytes += bytes;
-                    let input = batch.inputs.pop();
-                    queue.waiting.push_back(Taken { offset: message.offset(), input, bytes });
+                    let (offset, input) = (message.offset(), batch.inputs.pop());
+                    queue.waiting.push_back(Taken { offset, input, dead, original, bytes });
                     if queue.is_full() && !queue.paused {
                         queue.paused = true;
                         only(&tp, |list| self.consumer.pause(list))?;

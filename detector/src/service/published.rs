@@ -2,16 +2,19 @@
 
 use super::Settings;
 use crate::kafka::client::Trouble;
-use crate::kafka::journal::{Offsets, Tp};
+use crate::kafka::config::Delivery;
+use crate::kafka::journal::{Offsets, Stood, Tp};
 use crate::kafka::tail::Tail;
 use crate::kafka::topics::Topics;
 use engine::{Engine, PublishedAction};
 use serde::Deserialize;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
 /// Actions that may wait for the messages that led to them. Beyond, they are put back at once.
 const WAITING_MAX: usize = 50_000;
+/// Ids of actions that are remembered, to know one that comes again.
+const IDS_MAX: usize = 200_000;
 
 /// What an action did to its account's record: the fields of the contract that matter for it.
 #[derive(Deserialize)]
@@ -60,17 +63,71 @@ impl Published {
     }
 }
 
+/// Which actions are to be put back.
+pub enum Due<'a> {
+    /// Those that were led to by messages before these positions.
+    Taken(&'a Offsets),
+    /// Those before these places in their topic.
+    Before(&'a Stood),
+}
+
+impl Due<'_> {
+    fn has(&self, events: &[String], partition: i32, (offset, action): &(i64, Published)) -> bool {
+        match self {
+            Due::Taken(at) => action.is_due(events, at),
+            Due::Before(stood) => is_before(stood, partition, *offset),
+        }
+    }
+}
+
+fn is_before(stood: &Stood, partition: i32, offset: i64) -> bool {
+    stood.iter().any(|(p, end)| *p == partition && offset < *end)
+}
+
+/// At least once an action may come again, also long after; it is put back once.
+struct Again {
+    /// The state that this began with has what was led to by messages before these positions.
+    since: Offsets,
+    ids: HashSet<String>,
+    order: VecDeque<String>,
+}
+
+impl Again {
+    /// Whether it came before; it is remembered.
+    fn came(&mut self, action: &Published, events: &[String]) -> bool {
+        let of = action.event.as_ref().filter(|_| action.reverses.is_none());
+        let is_in_state = of.is_some_and(|of| {
+            events.iter().all(|topic| {
+                let tp = Tp { topic: topic.clone(), partition: of.partition };
+                self.since.get(&tp).is_some_and(|next| of.offset < *next)
+            })
+        });
+        if is_in_state || !self.ids.insert(action.action_id.clone()) {
+            return true;
+        }
+        self.order.push_back(action.action_id.clone());
+        if self.order.len() > IDS_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+        false
+    }
+}
+
 /// The actions, followed.
 pub struct Actions {
     tail: Tail,
-    waiting: BTreeMap<i32, VecDeque<Published>>,
+    waiting: BTreeMap<i32, VecDeque<(i64, Published)>>,
     waiting_len: usize,
     events: Vec<String>,
     unknown: u64,
+    again: Option<Again>,
 }
 
 impl Actions {
-    /// Begins behind those that a state knows; partitions that it does not know of, at their first one.
+    /// Begins behind those that a state knows, in which everything before `since` is; partitions of the actions that it does not know
+    /// of, at their first one.
     ///
     /// # Errors
     /// When an offset does not exist any more.
@@ -78,6 +135,7 @@ impl Actions {
         settings: &Settings,
         topics: &Topics,
         known: &BTreeMap<i32, i64>,
+        since: Offsets,
     ) -> Result<Self, Trouble> {
         let topic = &settings.kafka.actions;
         let tp = |partition| Tp { topic: topic.clone(), partition };
@@ -87,7 +145,14 @@ impl Actions {
                 from.insert(tp(partition), topics.bounds(&tp(partition))?.0);
             }
         }
+        let again = match settings.kafka.delivery {
+            Delivery::ExactlyOnce => None,
+            Delivery::AtLeastOnce => {
+                Some(Again { since, ids: HashSet::new(), order: VecDeque::new() })
+            }
+        };
         Ok(Self {
+            again,
             tail: Tail::start(&settings.kafka, topics, from)?,
             waiting: BTreeMap::new(),
             waiting_len: 0,
@@ -101,46 +166,69 @@ impl Actions {
     /// # Errors
     /// When the brokers do not answer.
     pub fn from_the_first(settings: &Settings, topics: &Topics) -> Result<Self, Trouble> {
-        Self::start(settings, topics, &BTreeMap::new())
+        Self::start(settings, topics, &BTreeMap::new(), Offsets::new())
     }
 
-    /// Puts back what is there and was led to by messages before `at`.
+    /// Puts back what is there and is due.
     ///
     /// # Errors
     /// As [`Tail::poll`].
-    pub fn follow(&mut self, engine: &mut Engine, at: &Offsets) -> Result<(), Trouble> {
+    pub fn follow(&mut self, engine: &mut Engine, due: &Due<'_>) -> Result<(), Trouble> {
         let most = WAITING_MAX.saturating_sub(self.waiting_len);
         let (waiting, unknown, mut read) = (&mut self.waiting, &mut self.unknown, 0);
-        self.tail.poll(Duration::ZERO, most, &mut |tp, _, bytes| {
-            read += usize::from(queue(waiting, unknown, tp, bytes));
+        self.tail.poll(Duration::ZERO, most, &mut |tp, offset, bytes| {
+            read += usize::from(queue(waiting, unknown, tp, offset, bytes));
         })?;
         self.waiting_len += read;
-        let force = self.waiting_len >= WAITING_MAX;
-        for queue in self.waiting.values_mut() {
-            while queue.front().is_some_and(|first| force || first.is_due(&self.events, at)) {
-                if let Some(first) = queue.pop_front() {
-                    first.apply(engine);
-                    self.waiting_len -= 1;
-                }
-            }
-        }
+        // What is not before a place may have to be decided again: it waits, and what is behind it stays in the topic.
+        let force = self.waiting_len >= WAITING_MAX && matches!(due, Due::Taken(_));
+        self.put_back(engine, |events, p, first| force || due.has(events, p, first));
         Ok(())
     }
 
-    /// Puts back all that there are.
+    fn put_back(
+        &mut self,
+        engine: &mut Engine,
+        due: impl Fn(&[String], i32, &(i64, Published)) -> bool,
+    ) {
+        for (partition, queue) in &mut self.waiting {
+            while queue.front().is_some_and(|first| due(&self.events, *partition, first)) {
+                if let Some((_, first)) = queue.pop_front() {
+                    self.waiting_len -= 1;
+                    if !self.again.as_mut().is_some_and(|again| again.came(&first, &self.events)) {
+                        first.apply(engine);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts back all that there are, or all before `stood`: what is behind is decided again.
     ///
     /// # Errors
     /// As [`Tail::to_end`].
-    pub fn take_all(&mut self, engine: &mut Engine, topics: &Topics) -> Result<(), Trouble> {
-        let waiting = std::mem::take(&mut self.waiting);
-        self.waiting_len = 0;
-        waiting.values().flatten().for_each(|first| first.apply(engine));
-        let unknown = &mut self.unknown;
-        self.tail.to_end(topics, &mut |_, _, bytes| match serde_json::from_slice::<Published>(
-            bytes,
-        ) {
-            Ok(published) => published.apply(engine),
-            Err(_) => *unknown += 1,
+    pub fn take_all(
+        &mut self,
+        engine: &mut Engine,
+        topics: &Topics,
+        stood: Option<&Stood>,
+    ) -> Result<(), Trouble> {
+        let before =
+            |partition, offset| stood.is_none_or(|stood| is_before(stood, partition, offset));
+        self.put_back(engine, |_, partition, (offset, _)| before(partition, *offset));
+        let Self { tail, events, unknown, again, .. } = self;
+        tail.to_end(topics, &mut |tp, offset, bytes| {
+            if !before(tp.partition, offset) {
+                return;
+            }
+            match serde_json::from_slice::<Published>(bytes) {
+                Ok(action) => {
+                    if !again.as_mut().is_some_and(|again| again.came(&action, events)) {
+                        action.apply(engine);
+                    }
+                }
+                Err(_) => *unknown += 1,
+            }
         })?;
         if self.unknown > 0 {
             tracing::warn!(
@@ -154,14 +242,15 @@ impl Actions {
 
 /// Whether it is an action; then it waits.
 fn queue(
-    waiting: &mut BTreeMap<i32, VecDeque<Published>>,
+    waiting: &mut BTreeMap<i32, VecDeque<(i64, Published)>>,
     unknown: &mut u64,
     tp: &Tp,
+    offset: i64,
     bytes: &[u8],
 ) -> bool {
     match serde_json::from_slice::<Published>(bytes) {
         Ok(published) => {
-            waiting.entry(tp.partition).or_default().push_back(published);
+            waiting.entry(tp.partition).or_default().push_back((offset, published));
             true
         }
         Err(_) => {

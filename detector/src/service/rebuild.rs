@@ -22,18 +22,20 @@ const WAITING_MAX: usize = 4096;
 /// Longest silence of the brokers.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Removes what Redis holds, makes the state that was asked for, and makes it a checkpoint at O.
+/// Removes what Redis holds, makes the state that was asked for, and makes it a checkpoint at O. Before that, a checkpoint says what is
+/// going on: whoever is ended in between leaves no empty state that the next one takes for good.
 ///
 /// # Errors
 /// When Kafka or Redis fail; then it is to be asked for again.
 #[expect(clippy::too_many_arguments, reason = "each is another thing")]
 pub fn begin<S: Shards>(
     settings: &Settings,
+    begin: Begin,
     store: &mut Store<S>,
     topics: &Topics,
     begins: &Offsets,
     committed: Offsets,
-    born: u32,
+    of: Detail,
     around: &Around,
     stop: &Stop,
 ) -> Result<(Engine, Offsets, Committed), Trouble> {
@@ -54,14 +56,19 @@ pub fn begin<S: Shards>(
     }
     let mut engine = settings.engine()?;
     engine.name_forgotten();
-    if settings.asked() == Begin::Rebuild {
+    let said = |engine: &Engine, outputs: &Committed, unfinished| {
+        let (born, writer) = (of.born, of.writer.clone());
+        let detail = Detail { born, writer, unfinished, ..Detail::of(engine) };
+        position::position(&at, outputs, detail)
+    };
+    store.first_checkpoint(&said(&engine, &ends(topics, settings)?, begin == Begin::Rebuild))?;
+    if begin == Begin::Rebuild {
         let messages = take(settings, &mut engine, begins, &at, around, stop)?;
         tracing::info!(messages, "the state is made anew from what the topics hold");
-        Actions::from_the_first(settings, topics)?.take_all(&mut engine, topics)?;
+        Actions::from_the_first(settings, topics)?.take_all(&mut engine, topics, None)?;
     }
     let outputs = ends(topics, settings)?;
-    let position = position::position(&at, &outputs, Detail { born, ..Detail::of(&engine) });
-    store.first_checkpoint(&position)?;
+    let position = said(&engine, &outputs, false);
     let mut records = Vec::new();
     engine.save_named(&mut |name, value| records.push((names::of_store(&name), value)));
     store.checkpoint(&position, records)?;
@@ -94,7 +101,7 @@ fn take(
     loop {
         if stop.asked() {
             return Err(Trouble::Fatal(
-                "stopped while the state was made anew; start it again with the same option".into(),
+                "stopped while the state was made anew; the next start goes on with it".into(),
             ));
         }
         // The next in time is known once every partition that is not at its end shows a message.

@@ -14,7 +14,7 @@ struct Fresh {
     decider: Decider,
 }
 
-/// A reload that is wanted, or under way.
+/// A reload that is wanted, or under way. It outlives an instance that starts over: what was read is taken by the next one.
 #[derive(Default)]
 pub struct Reload {
     reading: Option<Receiver<Result<Box<Fresh>, String>>>,

@@ -26,7 +26,6 @@ pub struct Standby {
     not_before: Option<Instant>,
     failures: u32,
     asked_base: Option<Instant>,
-    reload: Reload,
 }
 
 impl Standby {
@@ -38,6 +37,7 @@ impl Standby {
         &mut self,
         settings: &Settings,
         store: &mut Store<S>,
+        reload: &mut Reload,
         around: &Around,
         stop: &Stop,
     ) -> Result<bool, Trouble> {
@@ -81,7 +81,7 @@ impl Standby {
                 tracing::warn!("the live instance cannot be followed now: {trouble}");
             }
             if let Some(follower) = &mut self.follower {
-                let reloaded = self.reload.look(settings, stop, follower.engine());
+                let reloaded = reload.look(settings, stop, follower.engine());
                 around.reloaded(&reloaded, follower.engine());
                 around.queries.answer(follower.engine());
             }
@@ -110,8 +110,12 @@ impl Standby {
         let Some(follower) = &mut self.follower else {
             // Before its first checkpoint there is nothing to follow.
             let Some((_, base)) = store.peek_base()? else { return Ok(()) };
+            let detail = position::read(&base)?;
+            if detail.unfinished {
+                return Ok(());
+            }
             let engine = settings.engine()?;
-            position::same_configuration(&position::read(&base)?, &engine)?;
+            position::same_configuration(&detail, &engine)?;
             // The owner lets the one that is read be, also for a second try.
             store.will_read(super::live::READ_TIME_MAX)?;
             let Some((tag, base)) = store.peek_base()? else { return Ok(()) };

@@ -1,12 +1,13 @@
 //! From nothing to live, in the order that the protocol fixes: lease, producer, confirmation, O, base, load, second look, replay.
 
-use super::follow::Follower;
+use super::follow::{Again, Finished, Follower, raise};
 use super::layout::Layout;
 use super::position::Detail;
 use super::pulse::Pulse;
 use super::{Around, Begin, Settings, Stop, names, position, rebuild};
 use crate::health::State;
 use crate::kafka::client::Trouble;
+use crate::kafka::config::Delivery;
 use crate::kafka::journal::{Offsets, Tp};
 use crate::kafka::publish::{Committed, Prepared};
 use crate::kafka::topics::Topics;
@@ -17,14 +18,16 @@ use std::time::Instant;
 
 /// Everything that an instance needs to go live.
 pub struct Ready<S> {
-    /// The state at O.
+    /// The state.
     pub engine: Engine,
     /// The store, with its base.
     pub store: Store<S>,
     /// The producer.
     pub producer: Prepared,
-    /// O, and where new partitions begin.
+    /// Where the state stands: O, and where new partitions begin.
     pub at: Offsets,
+    /// At least once: what is to be taken and published before anything else.
+    pub again: Option<Again>,
     /// Where outputs stand.
     pub outputs: Committed,
     /// The epoch held.
@@ -71,20 +74,39 @@ pub fn start<S: Shards>(
     let heart = store.heart(RedisShards::open(&settings.redis)?)?;
     let pulse = Pulse::start(heart, settings.redis.lease_ttl())
         .map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
-    let producer = Prepared::new(section)?;
+    let producer = Prepared::new(section, epoch)?;
     let durable = store.confirm()?;
     tracing::debug!(?durable, "the lease is confirmed");
 
     let topics = Topics::new(section)?;
     let inputs = topics.inputs()?;
-    let committed = topics.committed(&inputs)?;
+    let mut committed = topics.committed(&inputs)?;
     let mut begins = Offsets::new();
     for tp in &inputs {
         begins.insert(tp.clone(), topics.bounds(tp)?.0);
     }
-    if settings.asked() != Begin::Checkpoint {
-        let (engine, at, outputs) =
-            rebuild::begin(settings, &mut store, &topics, &begins, committed, epoch, around, stop)?;
+    // What is to be started from, as far as there is anything; `recover` says what is wrong with it.
+    let found = match settings.asked() {
+        Begin::Checkpoint => store.peek_base()?,
+        Begin::Cold | Begin::Rebuild => None,
+    };
+    let unfinished = match &found {
+        Some((_, base)) => position::read(base)?.unfinished,
+        None => false,
+    };
+    let begin = if unfinished { Begin::Rebuild } else { settings.asked() };
+    if unfinished {
+        tracing::warn!(
+            "the state was being made anew, and that did not come to its end: going on with it"
+        );
+    }
+    if begin != Begin::Checkpoint {
+        producer.take_over()?;
+        let writer = Some(producer.writer().to_owned());
+        let of = Detail { born: epoch, writer, ..Detail::default() };
+        let (engine, at, outputs) = rebuild::begin(
+            settings, begin, &mut store, &topics, &begins, committed, of, around, stop,
+        )?;
         settings.begun.store(true, std::sync::atomic::Ordering::Relaxed);
         let (replayed, anew, unread) = (0, true, false);
         let (erased, born) = (engine.counts().erased, epoch);
@@ -93,6 +115,7 @@ pub fn start<S: Shards>(
             store,
             producer,
             at,
+            again: None,
             outputs,
             epoch,
             replayed,
@@ -109,6 +132,14 @@ pub fn start<S: Shards>(
         .iter()
         .map(|(tp, low)| (tp.clone(), if committed.contains_key(tp) { 0 } else { *low }));
     let began: Offsets = began.collect();
+    // At least once, a publisher that was paused may have set O back since. What is in a checkpoint was published.
+    if section.delivery == Delivery::AtLeastOnce
+        && let Some((_, base)) = &found
+    {
+        let mut state = position::offsets(&base.offsets);
+        state.retain(|tp, _| committed.contains_key(tp));
+        raise(&mut committed, &state);
+    }
     let base = match store.recover(&position::named(&committed), &position::named(&began))? {
         Start::From { position, .. } => position,
         Start::New => {
@@ -119,6 +150,8 @@ pub fn start<S: Shards>(
             store.first_checkpoint(&first)?
         }
     };
+    // Behind the first checkpoint, which says where the journal begins, and before the journal is read.
+    producer.take_over()?;
     let detail = position::read(&base)?;
     if detail.older_to_go {
         store.keep_one_version_of_all();
@@ -152,14 +185,16 @@ pub fn start<S: Shards>(
     }
     until.extend(committed);
     around.health.set_state(State::Replaying);
-    let (engine, replayed) = follower.finish(&detail, &topics, &until, around, stop)?;
+    let finished = follower.finish(&detail, &topics, &until, producer.writer(), around, stop)?;
+    let Finished { engine, messages: replayed, at, again } = finished;
     let outputs = ends(&topics, settings)?;
     store.look_again()?;
     Ok(Ready {
         engine,
         store,
         producer,
-        at: until,
+        at,
+        again: Some(again).filter(|again| !again.order.is_empty()),
         outputs,
         epoch,
         replayed,

@@ -26,7 +26,7 @@ struct Args {
     /// Only these kinds of faults, by the names that the summary has; comma-separated.
     #[arg(long, value_delimiter = ',')]
     kinds: Vec<String>,
-    /// `at_least_once`: an output may come twice; nothing may be missing, and the state must be right.
+    /// `at_least_once`: an output may come again, and is the same then; nothing may be missing or different.
     #[arg(long, default_value = "exactly_once")]
     delivery: String,
     /// Where the detectors' logs are copied to.

@@ -44,7 +44,7 @@ pub struct Options {
     pub minutes: Option<u64>,
     /// Only these kinds; empty: all.
     pub kinds: Vec<Kind>,
-    /// `exactly_once`; or `at_least_once`, where an output may come twice, and the one that came first may be of another order.
+    /// `exactly_once`; or `at_least_once`, where an output may come again, and is the same then.
     pub delivery: &'static str,
 }
 
@@ -78,7 +78,7 @@ pub struct Summary {
     pub faults_by_kind: BTreeMap<&'static str, u32>,
     /// Events, actions and dead letters that are missing.
     pub lost: u64,
-    /// Those that came twice.
+    /// Those that came twice, and were the same.
     pub duplicated: u64,
     /// Scores, actions and dead letters that an undisturbed run does not give.
     pub outputs_differing: u64,
@@ -108,10 +108,10 @@ impl Summary {
     /// Whether all is as it must be.
     pub fn is_good(&self) -> bool {
         let twice = match self.delivery {
-            "exactly_once" => self.duplicated + self.outputs_differing,
+            "exactly_once" => self.duplicated,
             _ => 0,
         };
-        let bad = self.lost + twice + self.profiles_differing;
+        let bad = self.lost + twice + self.outputs_differing + self.profiles_differing;
         bad == 0 && self.wrong.is_empty() && self.events > 0 && self.profiles > 0
     }
 }

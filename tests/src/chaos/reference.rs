@@ -3,7 +3,7 @@
 use super::topics::{self, Inputs};
 use detector::config::Loaded;
 use detector::kafka::config::KafkaSection;
-use detector::kafka::journal::{Offsets, Run, Tp};
+use detector::kafka::journal::{Entry, Offsets, Reading, Record, Run, Tp};
 use engine::effects::Effects;
 use engine::{Engine, Input, Name, PublishedAction, Wanted};
 use serde_json::Value;
@@ -67,20 +67,25 @@ pub fn expected(
     Ok(line.end())
 }
 
-/// The order that the journal has, without what was never committed: each mark of an instance that went live says where it began.
+/// The order that the journal has, without what does not count, and what was never committed: each mark of an instance that went live
+/// says where it began.
 fn order(journal: &[String]) -> Result<Vec<Run>, String> {
-    let mut runs: Vec<Run> = Vec::new();
+    let (mut runs, mut reading) = (Vec::<Run>::new(), Reading::default());
     for line in journal {
-        let mut entry: Value = serde_json::from_str(line).map_err(|e| format!("{e}: {line}"))?;
-        if let Some(took) = entry.get_mut("took") {
-            let took: Vec<Run> = serde_json::from_value(took.take()).map_err(|e| e.to_string())?;
-            runs.extend(took);
-        } else if let Some(live) = entry.get_mut("live") {
-            let at: Vec<(String, i32, i64)> =
-                serde_json::from_value(live["at"].take()).map_err(|e| e.to_string())?;
-            let at: Offsets =
-                at.into_iter().map(|(topic, partition, o)| (Tp { topic, partition }, o)).collect();
-            runs.retain(|run| at.get(&run.tp()).is_none_or(|next| run.to < *next));
+        let record = Record::read(line.as_bytes())?;
+        if !reading.counts(&record) {
+            continue;
+        }
+        match record.entry {
+            Entry::Took(took) => runs.extend(took),
+            Entry::Begins { .. } | Entry::Decides { .. } => {}
+            Entry::Live { at, .. } => {
+                let at: Offsets = at
+                    .into_iter()
+                    .map(|(topic, partition, o)| (Tp { topic, partition }, o))
+                    .collect();
+                runs.retain(|run| at.get(&run.tp()).is_none_or(|next| run.to < *next));
+            }
         }
     }
     Ok(runs)

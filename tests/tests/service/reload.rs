@@ -1,11 +1,56 @@
 //! Another policy is taken while the service runs, at an exact place; a bad one is refused, and nothing changes.
 
 use crate::conservation::{configured, lines};
-use crate::instance::Setup;
+use crate::instance::{PATIENCE, Setup};
 use crate::stack::Stack;
 use crate::support::stream;
+use crate::watch::{counted, said};
+use detector::store::redis::{RedisSection, RedisShards, Store};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Claims the lease and does nothing with it: whoever is live starts over.
+fn take_the_lease(stack: &Stack, prefix: &str) {
+    let (url, prefix) = (stack.redis().to_owned(), format!("{prefix}det:"));
+    let redis = RedisSection { url, prefix, ..RedisSection::default() };
+    let shards = RedisShards::open(&redis).unwrap_or_else(|e| panic!("{e}"));
+    Store::new(shards, redis.limits()).claim().unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn a_reload_that_is_read_while_the_instance_starts_over_is_taken_by_the_next_life() {
+    let stack = Stack::up();
+    let s = configured();
+    stack.topics("o-", 1);
+    let setup = Setup { stack: &stack, scratch: &s, prefix: "o-", delivery: "exactly_once" };
+    let service = setup.start();
+    said(&s, "o-", &["holds the lease"]);
+    let lives = || String::from_utf8_lossy(&s.read("o-log")).matches("holds the lease").count();
+    counted(&service, "detector_lease_epoch", |epoch| epoch > 0.0);
+
+    // A file that is read for as long as this test wants.
+    let file = s.path("conf/detector.toml");
+    std::fs::remove_file(&file).expect("it is there");
+    let made = Command::new("mkfifo").arg(&file).status();
+    assert!(made.expect("mkfifo can be run").success());
+    service.signal("HUP");
+    // This returns once it is opened for reading.
+    let mut reading = std::fs::OpenOptions::new().write(true).open(&file).expect("it is read");
+    let before = lives();
+    take_the_lease(&stack, "o-");
+    let until = Instant::now() + PATIENCE;
+    while lives() == before {
+        assert!(Instant::now() < until, "it does not start over\n{}", service.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    reading.write_all(format!("{}{RULE}", stream().config).as_bytes()).expect("it is read");
+    drop(reading);
+    service.wait_for_metric("detector_reloads_total{result=\"taken\"}", 1.0);
+    service.stop();
+}
 
 const RULE: &str = r#"
 [[rules]]

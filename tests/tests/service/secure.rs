@@ -175,6 +175,11 @@ fn tokens_are_renewed_before_they_expire() {
     let events: Vec<String> =
         String::from_utf8_lossy(&stream().events).lines().take(900).map(str::to_owned).collect();
     let setup = Setup { stack: &stack, scratch: &s, prefix: "", delivery: "exactly_once" };
+    // How long topics keep messages is asked by a token, too.
+    stack.configure("journal", &[("retention.ms", "60000")]);
+    let refused = setup.start_as(&[], &env).ended();
+    assert!(refused.contains("topic `journal` keeps messages for 1m"), "{refused}");
+    stack.configure("journal", &[("retention.ms", "86400000")]);
     let mut service = setup.start_as(&[], &env);
     service.idle();
     // Every client has asked anew, also those that had nothing to do; what was let in before is let in no more.
