@@ -361,7 +361,7 @@ impl Work {
             self.journal(live)?;
             self.decides()?;
         }
-        self.commit()?;
+        self.commit(CommitMode::Sync)?;
         loop {
             let first = match queue.recv_timeout(SERVED_EVERY) {
                 Err(RecvTimeoutError::Timeout) => {
@@ -414,7 +414,8 @@ impl Work {
                     Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
                 }
             }
-            self.commit()?;
+            // At least once, an answer is waited for only where somebody builds on it: the next commit says more.
+            self.commit(if cut.is_some() { CommitMode::Sync } else { CommitMode::Async })?;
             if let Some(reply) = cut {
                 let _ = reply.send(self.committed());
             }
@@ -442,7 +443,7 @@ impl Work {
         Ok(())
     }
 
-    fn commit(&mut self) -> Result<(), Trouble> {
+    fn commit(&mut self, mode: CommitMode) -> Result<(), Trouble> {
         let Prepared { producer, group, .. } = &self.prepared;
         let trouble = |what: &'static str| move |e: KafkaError| Trouble::of(what, &e);
         let offsets = list(&self.pending).map_err(trouble("cannot name offsets"))?;
@@ -458,7 +459,7 @@ impl Work {
             self.prepared.checked("cannot commit", producer.commit_transaction(PATIENCE))?;
             self.pending.clear();
         } else if !self.pending.is_empty() {
-            group.commit(&offsets, CommitMode::Sync).map_err(trouble("cannot commit offsets"))?;
+            group.commit(&offsets, mode).map_err(trouble("cannot commit offsets"))?;
         }
         Ok(())
     }
