@@ -24,7 +24,8 @@ class KafkaError(Exception):
 
 # The codes that these requests can meet; https://kafka.apache.org/protocol#protocol_error_codes
 ERRORS = {
-    3: "unknown topic or partition", 5: "no leader yet", 7: "timed out", 14: "the coordinator is loading",
+    1: "the offset is gone", 3: "unknown topic or partition", 5: "no leader yet", 6: "another broker leads it", 7: "timed out",
+    10: "the message is larger than the topic takes (max.message.bytes)", 14: "the coordinator is loading",
     15: "the coordinator is not available", 16: "not the coordinator", 17: "invalid topic name",
     29: "topic authorization failed", 31: "cluster authorization failed", 33: "unsupported SASL mechanism",
     34: "illegal SASL state", 36: "the topic exists already", 37: "invalid number of partitions",
@@ -32,7 +33,7 @@ ERRORS = {
     44: "policy violation", 54: "security is disabled", 58: "SASL authentication failed",
 }
 UNAVAILABLE, TOPIC_EXISTS = 15, 36
-PRODUCE, LIST_OFFSETS, METADATA, FIND_COORDINATOR = 0, 2, 3, 10
+PRODUCE, FETCH, LIST_OFFSETS, METADATA, FIND_COORDINATOR = 0, 1, 2, 3, 10
 SASL_HANDSHAKE, API_VERSIONS, CREATE_TOPICS, DELETE_TOPICS, CREATE_ACLS, SASL_AUTHENTICATE = 17, 18, 19, 20, 30, 36
 
 RESOURCES = {"topic": 2, "group": 3, "cluster": 4, "transactional-id": 5}
@@ -232,6 +233,36 @@ class Kafka:
             for partition, code, _, offset in rows:
                 check(code, f"{topic}-{partition}")
                 result[partition] = offset
+        return result
+
+    def produce(self, batches: dict[str, dict[int, bytes]], timeout_s: float = 5.0) -> None:
+        """Writes one batch of records (kafka_records.py) to each partition named, and waits until all copies have it."""
+        items = [
+            text(topic) + array([struct.pack(">ii", p, len(data)) + data for p, data in partitions.items()])
+            for topic, partitions in batches.items()
+        ]
+        r = self.call(PRODUCE, 3, text(None) + struct.pack(">hi", -1, int(timeout_s * 1000)) + array(items))
+        for topic, rows in r.array(lambda: (r.text(), r.array(lambda: (r.take("i"), r.take("h"), r.take("q"), r.take("q"))))):
+            for partition, code, _, _ in rows:
+                check(code, f"{topic}-{partition}")
+
+    def fetch(self, topic: str, at: dict[int, int], wait_s: float, size: int = 1 << 20) -> dict[int, tuple]:
+        """Of each partition, from an offset on: (end of what is committed, transactions that were not, batches)."""
+        parts = [struct.pack(">iqi", p, offset, size) for p, offset in at.items()]
+        head = struct.pack(">iiiib", -1, int(wait_s * 1000), 1, 8 * size, 1)  # the last: committed messages alone
+        r = self.call(FETCH, 4, head + array([text(topic) + array(parts)]))
+        r.take("i")
+        result = {}
+
+        def partition() -> None:
+            index, code = r.take("i"), r.take("h")
+            _, committed = r.take("q"), r.take("q")
+            aborted = r.array(lambda: (r.take("q"), r.take("q")))
+            data = r.bytes()
+            check(code, f"{topic}-{index}")
+            result[index] = committed, aborted, data
+
+        r.array(lambda: (r.text(), r.array(partition)))
         return result
 
     def allow(self, user: str, rights: list[tuple[str, str, str, str]]) -> None:
