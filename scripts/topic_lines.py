@@ -12,7 +12,10 @@ from typing import IO, Iterator
 from kafka_records import BadBatch, Record, batch, partition_of, records
 from kafka_wire import Kafka, KafkaError, check
 
-BATCH_BYTES = 900_000  # of one request over all partitions, and so of one batch: brokers take 1 MB, unless told otherwise
+LINE_BYTES = 900_000  # brokers take batches of 1 MB, unless told otherwise
+# Of one request over all partitions: small, because the order of messages holds within a partition alone, and a reader
+# of several should meet events about when their `ts` says.
+REQUEST_BYTES = 64 << 10
 
 
 class BadLine(Exception):
@@ -60,8 +63,8 @@ def lines(path: str, topic: str, field: str, merged: bool) -> Iterator[tuple[flo
                 raise BadLine(f"{path}:{number}: needs {needs}, found {line[:80].decode(errors='replace')!r}") from e
             if not isinstance(key, str):
                 raise BadLine(f"{path}:{number}: {field!r} is no text: {key!r}")
-            if len(line) > BATCH_BYTES:
-                raise BadLine(f"{path}:{number}: a line of {len(line)} bytes; at most {BATCH_BYTES} are sent")
+            if len(line) > LINE_BYTES:
+                raise BadLine(f"{path}:{number}: a line of {len(line)} bytes; at most {LINE_BYTES} are sent")
             yield at, topic, key.encode(), line
 
 
@@ -84,7 +87,7 @@ class Sender:
         self.size = 0
 
     def add(self, topic: str, key: bytes, line: bytes) -> None:
-        if self.size + len(line) > BATCH_BYTES:
+        if self.size + len(line) > REQUEST_BYTES:
             self.flush()
         where = self.placed.get((topic, key))
         if where is None:
