@@ -2,8 +2,9 @@
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
-use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
-use std::collections::BTreeMap;
+use rdkafka::{ClientConfig, ClientContext, Message, Offset, TopicPartitionList};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -20,6 +21,7 @@ impl ConsumerContext for Silent {}
 
 #[derive(Default)]
 struct Seen {
+    /// Events, each once: at least once, a score may come again.
     scores: AtomicU64,
     /// What is being done to the service, and the longest silence under each.
     cause: Mutex<&'static str>,
@@ -52,11 +54,15 @@ impl Watch {
         let seen = Arc::new(Seen::default());
         let shared = seen.clone();
         let thread = std::thread::spawn(move || {
-            let mut last: Option<Instant> = None;
+            let (mut last, mut ids) = (None::<Instant>, HashSet::new());
             while !shared.stop.load(SeqCst) {
-                let Some(Ok(_)) = consumer.poll(Duration::from_millis(50)) else { continue };
+                let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) else { continue };
                 let now = Instant::now();
-                shared.scores.fetch_add(1, SeqCst);
+                let score: Value = serde_json::from_slice(message.payload().unwrap_or_default())
+                    .expect("a score is JSON");
+                if ids.insert(score["event_id"].to_string()) {
+                    shared.scores.fetch_add(1, SeqCst);
+                }
                 let silence = last.replace(now).map_or(Duration::ZERO, |last| now - last);
                 let cause = *shared.cause.lock().unwrap_or_else(PoisonError::into_inner);
                 let mut silences = shared.silences.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +73,7 @@ impl Watch {
         Self { seen, thread: Some(thread) }
     }
 
-    /// Scores seen so far.
+    /// Events whose score was seen so far.
     pub fn scores(&self) -> u64 {
         self.seen.scores.load(SeqCst)
     }

@@ -8,6 +8,7 @@ mod erase;
 mod faults;
 mod layout;
 mod lost;
+mod paused;
 mod rebuild;
 mod refusals;
 mod reload;

@@ -1,0 +1,79 @@
+//! Without transactions: what an instance that was paused still writes when it wakes up, an old commit, records of the journal, changes
+//! nothing.
+
+use crate::conservation::{configured, lines};
+use crate::instance::Setup;
+use crate::stack::Stack;
+use crate::support::stream;
+use crate::watch::said;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+/// Commits the first offset of the events' partition, as an instance does that was paused since.
+fn set_back(stack: &Stack, prefix: &str) {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", stack.bootstrap())
+        .set("group.id", format!("{prefix}detector"))
+        .create()
+        .expect("a consumer can be made");
+    let mut list = TopicPartitionList::new();
+    let topic = format!("{prefix}events");
+    list.add_partition_offset(&topic, 0, Offset::Offset(0)).expect("it is one");
+    consumer.commit(&list, CommitMode::Sync).expect("it is committed");
+}
+
+#[test]
+fn what_a_paused_instance_still_writes_changes_nothing() {
+    let stack = Stack::up();
+    let s = configured();
+    s.run("run --config conf --input events --output actions --scores-out scores").good();
+    let events = lines(&stream().events);
+    let part = events.len() / 3;
+    stack.topics("z-", 1);
+    let setup = Setup { stack: &stack, scratch: &s, prefix: "z-", delivery: "at_least_once" };
+    let mut service = setup.start();
+    stack.produce("z-events", &events[..part]);
+    service.idle();
+
+    // Records of one that is live no more, between those of the one that is.
+    let took = r#"{"writer":"1-0","took":[{"t":"z-events","p":0,"from":0,"to":9,"n":10}]}"#;
+    stack.produce("z-journal", &[took.into()]);
+    stack.produce("z-events", &events[part..2 * part]);
+    service.idle();
+    assert!(!service.has_said("taken over"), "{}", service.log());
+    // Somebody takes the journal over: nothing is published behind that before the lease is asked for anew.
+    stack.produce("z-journal", &[r#"{"writer":"9-0","begins":{"epoch":9}}"#.into()]);
+    stack.produce("z-events", &events[2 * part..]);
+    said(&s, "z-", &["the journal was taken over at"]);
+    service.idle();
+    stack.produce("z-journal", &[took.into()]);
+    service.stop();
+
+    // S is ahead of O, and what is in S was published.
+    set_back(&stack, "z-");
+    let mut service = setup.start();
+    service.idle();
+    service.stop();
+    let found = stack.consume("z-scores");
+    let mut found: Vec<&str> = found.iter().map(|r| r.value.as_str()).collect();
+    let expected = String::from_utf8(s.read("scores")).expect("scores are text");
+    let mut expected: Vec<&str> = expected.lines().collect();
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected, "each event is scored once, as without all that");
+}
+
+#[test]
+fn with_transactions_a_state_ahead_of_the_outputs_is_refused() {
+    let stack = Stack::up();
+    let s = configured();
+    stack.topics("y-", 1);
+    let setup = Setup { stack: &stack, scratch: &s, prefix: "y-", delivery: "exactly_once" };
+    let mut service = setup.start();
+    stack.produce("y-events", &lines(&stream().events)[..500]);
+    service.idle();
+    service.stop();
+    set_back(&stack, "y-");
+    let refused = setup.start().ended();
+    assert!(refused.contains("is ahead of Kafka"), "{refused}");
+}
