@@ -5,6 +5,7 @@ use super::client::{self, Quiet, QuietConsumer, Trouble};
 use super::config::{Delivery, KafkaSection};
 use super::journal::{Entry, Offsets, Run, Tp};
 use super::source::{DeadMessage, list};
+use crate::telemetry::{Stage, Telemetry};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use engine::Finisher;
 use engine::effects::Effects;
@@ -18,7 +19,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Batches that may wait to be published; beyond that the engine waits.
 const BATCHES_MAX: usize = 64;
@@ -160,6 +161,7 @@ impl Prepared {
         start: Offsets,
         committed: &Committed,
         commit_interval: Duration,
+        telemetry: Telemetry,
     ) -> Result<Publisher, Trouble> {
         if let Ok(mut next) = self.deliveries.next.lock() {
             next.insert((self.section.journal.clone(), 0), committed.journal);
@@ -179,9 +181,13 @@ impl Prepared {
             give_back,
             commit_interval,
             first: Some(Entry::Live { epoch, at, anew }),
+            produced_ms: Vec::new(),
+            telemetry,
         };
         let body = move || {
             if let Err(trouble) = work.run(&queue) {
+                // Whatever it was, the transaction that was open is not committed by this process any more.
+                work.telemetry.transaction_failed();
                 let _ = fail.send(trouble);
             }
         };
@@ -228,6 +234,11 @@ impl Publisher {
         if sent { Ok(()) } else { Err(self.trouble()) }
     }
 
+    /// Batches that wait to be published.
+    pub fn waiting(&self) -> usize {
+        self.to.as_ref().map_or(0, Sender::len)
+    }
+
     /// What stopped it.
     pub fn trouble(&self) -> Trouble {
         let ended = || Trouble::StartOver("the publisher ended".into());
@@ -258,6 +269,9 @@ struct Work {
     give_back: Sender<Effects>,
     commit_interval: Duration,
     first: Option<Entry>,
+    /// When the events of the open transaction's actions were produced.
+    produced_ms: Vec<i64>,
+    telemetry: Telemetry,
 }
 
 impl Work {
@@ -333,6 +347,7 @@ impl Work {
     }
 
     fn commit(&mut self) -> Result<(), Trouble> {
+        let begun = Instant::now();
         let Prepared { producer, group, .. } = &self.prepared;
         let trouble = |what: &'static str| move |e: KafkaError| Trouble::of(what, &e);
         let offsets = list(&self.pending).map_err(trouble("cannot name offsets"))?;
@@ -350,6 +365,14 @@ impl Work {
             group.commit(&offsets, CommitMode::Sync).map_err(trouble("cannot commit offsets"))?;
         }
         self.pending.clear();
+        self.telemetry.latency(Stage::Publish, begun.elapsed());
+        if !self.produced_ms.is_empty() {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            for produced_ms in self.produced_ms.drain(..) {
+                let produced = Duration::from_millis(u64::try_from(produced_ms).unwrap_or(0));
+                self.telemetry.end_to_end(now.saturating_sub(produced));
+            }
+        }
         Ok(())
     }
 
@@ -399,8 +422,13 @@ impl Work {
     }
 
     fn produce(&mut self, outputs: Outputs) -> Result<(), Trouble> {
+        let begun = Instant::now();
         let Outputs { mut effects, dead, runs } = outputs;
         for draft in effects.actions.drain(..) {
+            let produced_ms = draft.source().produced_ms;
+            if produced_ms > 0 {
+                self.produced_ms.push(produced_ms);
+            }
             let action = self.finisher.finish(draft);
             self.buffer.clear();
             action.write(&mut self.buffer);
@@ -436,6 +464,7 @@ impl Work {
             self.pending.insert(run.tp(), run.to + 1);
         }
         self.journal(&Entry::Took(runs))?;
+        self.telemetry.latency(Stage::Finish, begun.elapsed());
         effects.clear();
         let _ = self.give_back.try_send(effects);
         Ok(())

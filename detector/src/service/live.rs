@@ -13,7 +13,7 @@ use crate::health::State;
 use crate::kafka::client::{self, Trouble};
 use crate::kafka::journal::{Offsets, Tp};
 use crate::kafka::publish::{Outputs, Publisher};
-use crate::kafka::source::{Batch, Change, FromSource, Source};
+use crate::kafka::source::{Batch, Change, FromSource, Original, Source};
 use crate::kafka::topics::Topics;
 use crate::store::redis::Shards;
 use crate::telemetry::{CheckpointDone, Queue, Stage};
@@ -106,6 +106,7 @@ pub fn run<S: Shards + Send + 'static>(
         at.clone(),
         &outputs,
         interval,
+        around.telemetry.clone(),
     )?;
     let layout = Layout::of(&engine);
     store.publish_layout(&layout.features, &layout.to_json())?;
@@ -114,7 +115,7 @@ pub fn run<S: Shards + Send + 'static>(
     let reader = settings.reader(&engine);
     let topics = reader.topics.clone();
     let consumer = client::make(&client::consumer(&settings.kafka))?;
-    let source = Source::start(consumer, reader, &at)?;
+    let source = Source::start(consumer, reader, &at, around.telemetry.clone())?;
     let ends = Ends::default();
     let newcomers = watch(settings, &at, &ends, stop)?;
     tracing::info!(
@@ -195,6 +196,7 @@ impl Line<'_> {
         if behind && self.writing {
             // The input waits where it is; nothing is lost.
             std::thread::sleep(LOOK_AROUND);
+            self.around.telemetry.back_pressure(Queue::Checkpoint, LOOK_AROUND);
             return Ok(());
         }
         let wait = if self.cutting.is_some() { Duration::ZERO } else { LOOK_AROUND };
@@ -229,7 +231,8 @@ impl Line<'_> {
     }
 
     fn step(&mut self, batch: Batch) -> Result<(), Trouble> {
-        let Batch { inputs, mut dead, runs, mut originals, .. } = batch;
+        let decoded = batch.decoded();
+        let Batch { inputs, mut dead, runs, originals, .. } = batch;
         for run in &runs {
             self.at.insert(run.tp(), run.to + 1);
             self.since_cut += u64::from(run.n);
@@ -239,6 +242,7 @@ impl Line<'_> {
         let mut effects = self.publisher.effects();
         let begun = Instant::now();
         self.engine.step(inputs, &mut effects);
+        telemetry.latency(Stage::Decode, decoded);
         telemetry.latency(Stage::Step, begun.elapsed());
         let read = dead.len();
         for letter in &dead {
@@ -248,12 +252,7 @@ impl Line<'_> {
             telemetry.action(draft.action(), draft.is_shadow());
         }
         for (source, reject) in effects.rejects.drain(..) {
-            let found = originals
-                .iter()
-                .position(|o| o.partition == source.partition && o.offset == source.offset);
-            if let Some(found) = found {
-                dead.push(originals.swap_remove(found).dead(&self.topics, reject));
-            }
+            dead.extend(Original::dead(&originals, source, &self.topics, reject));
         }
         for letter in dead.iter().skip(read) {
             self.around.telemetry.rejected(letter.reject.code, 1);
@@ -276,11 +275,14 @@ impl Line<'_> {
 
     /// What is seen from outside.
     fn tell(&mut self) {
-        let Around { telemetry, health, queries } = self.around;
+        let Around { telemetry, health, queries, .. } = self.around;
         queries.answer(&mut self.engine);
         health.beat();
         health.applied(self.engine.watermark_ms());
         telemetry.engine_counts(&self.engine.counts());
+        telemetry.queue_depth(Queue::Decoded, self.source.as_ref().map_or(0, |s| s.out.len()));
+        telemetry.queue_depth(Queue::Effects, self.publisher.waiting());
+        telemetry.queue_depth(Queue::Checkpoint, usize::from(self.writing));
         if self.told.elapsed() > Duration::from_secs(1) {
             self.told = Instant::now();
             telemetry.size(&self.engine.size());

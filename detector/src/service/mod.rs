@@ -34,7 +34,7 @@ use crate::kafka::source::Reader;
 use crate::kafka::topics::Topics;
 use crate::registry::Registry;
 use crate::store::redis::{RedisSection, RedisShards, Store, random_pause};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, Upkeep};
 use engine::Engine;
 use models::bundle::Bundle;
 use reload::Reloaded;
@@ -162,7 +162,10 @@ impl Settings {
                     current.insert(first).clone()
                 }
             };
-            engine_with(&current.loaded, current.bundle.as_ref(), false, false)
+            engine_with(&current.loaded, current.bundle.as_ref(), false, false).map(|mut engine| {
+                engine.reads_from(&self.kafka.events);
+                engine
+            })
         };
         made().map_err(|e| Trouble::Fatal(e.to_string()))
     }
@@ -257,6 +260,7 @@ pub struct Around {
     pub health: Arc<Health>,
     /// Questions to the engine.
     pub queries: Queries,
+    _upkeep: Upkeep,
 }
 
 impl Around {
@@ -277,7 +281,9 @@ impl Around {
         if let Some(server) = &server {
             tracing::info!(address = %server.address(), "answers HTTP");
         }
-        Ok((Self { telemetry, health, queries }, server))
+        let upkeep = Upkeep::start(telemetry.clone(), health.clone())
+            .map_err(|e| Failure::failed(format!("cannot start a thread: {e}")))?;
+        Ok((Self { telemetry, health, queries, _upkeep: upkeep }, server))
     }
 }
 
@@ -342,6 +348,7 @@ fn lives(settings: &Settings, around: &Around, stop: &Stop) -> Result<(), Failur
             Err(Trouble::Fatal(e)) => return Err(Failure::failed(e)),
             Err(Trouble::StartOver(e)) => {
                 tracing::warn!("{e}");
+                around.telemetry.started_over();
                 attempt = if begun.elapsed() > Duration::from_secs(60) { 0 } else { attempt + 1 };
                 std::thread::sleep(random_pause(attempt));
             }

@@ -8,6 +8,7 @@ pub mod logs;
 pub mod names;
 
 mod meters;
+mod upkeep;
 
 use crate::health::{Health, State};
 use engine::effects::Counts;
@@ -18,8 +19,10 @@ use metrics::Recorder;
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+pub use upkeep::Upkeep;
 
 /// Upper bounds of the histograms' buckets, seconds.
 const BUCKETS_S: [f64; 21] = [
@@ -34,9 +37,9 @@ pub enum Stage {
     Decode,
     /// The engine's step.
     Step,
-    /// Reasons and bytes of actions.
+    /// Reasons and bytes of what is published, and handing it to the client.
     Finish,
-    /// The transaction, or the acknowledgements.
+    /// The commit: acknowledgements and offsets, in a transaction where there are some.
     Publish,
 }
 
@@ -58,27 +61,25 @@ impl Stage {
 /// A queue between two threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queue {
-    /// From the source to the decoder.
-    Fetched,
-    /// From the decoder to the engine.
+    /// From the source, decoded, to the engine.
     Decoded,
-    /// From the engine to the writer.
+    /// From the engine to the publisher.
     Effects,
-    /// From the engine to the store.
+    /// From the engine to the store: the checkpoint that is not durable yet.
     Checkpoint,
-    /// From HTTP to the engine.
+    /// From HTTP to the engine. Nobody waits for room in it: a question that finds none is refused.
     Queries,
 }
 
 impl Queue {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Fetched, Self::Decoded, Self::Effects, Self::Checkpoint, Self::Queries];
+    pub const ALL: [Self; 4] = [Self::Decoded, Self::Effects, Self::Checkpoint, Self::Queries];
+    /// Those that somebody waits for when they are full; the first ones of all.
+    pub const WAITED_FOR: [Self; 3] = [Self::Decoded, Self::Effects, Self::Checkpoint];
 
     /// Its name as a label.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Fetched => "fetched",
             Self::Decoded => "decoded",
             Self::Effects => "effects",
             Self::Checkpoint => "checkpoint",
@@ -110,6 +111,8 @@ struct Inner {
     counted: Mutex<Option<Counts>>,
     /// The labels of what decides now.
     told: Mutex<Option<Vec<(&'static str, String)>>>,
+    /// Microseconds waited for room, by queue: most waits are shorter than the unit that is shown.
+    waited_us: [AtomicU64; Queue::WAITED_FOR.len()],
 }
 
 impl std::fmt::Debug for Telemetry {
@@ -140,6 +143,7 @@ impl Telemetry {
             meters,
             counted: Mutex::new(None),
             told: Mutex::new(None),
+            waited_us: Default::default(),
         }))
     }
 
@@ -203,7 +207,7 @@ impl Telemetry {
         self.0.meters.stages[stage as usize].record(took);
     }
 
-    /// How long after its production an event's action was acknowledged.
+    /// How long after its production an event's action was acknowledged; once an action.
     pub fn end_to_end(&self, took: Duration) {
         self.0.meters.end_to_end.record(took);
     }
@@ -215,13 +219,20 @@ impl Telemetry {
 
     /// A thread waited for room in a queue.
     pub fn back_pressure(&self, queue: Queue, waited: Duration) {
-        let ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-        self.0.meters.back_pressure[queue as usize].increment(ms);
+        let Some(all_us) = self.0.waited_us.get(queue as usize) else { return };
+        let us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        let all_us = all_us.fetch_add(us, Ordering::Relaxed).saturating_add(us);
+        self.0.meters.back_pressure[queue as usize].absolute(all_us / 1000);
     }
 
-    /// A Kafka transaction did not commit.
+    /// A Kafka transaction did not commit; or, at least once, messages or offsets were not acknowledged.
     pub fn transaction_failed(&self) {
         self.0.meters.transaction_failures.increment(1);
+    }
+
+    /// The service starts over from the lease.
+    pub fn started_over(&self) {
+        self.0.meters.start_overs.increment(1);
     }
 
     /// A checkpoint became durable. Its time and the event time it reaches are told to [`Health`].
@@ -262,13 +273,20 @@ impl Telemetry {
         self.0.meters.queries.increment(queries);
     }
 
-    /// Empties the histograms' buffers; every few seconds, whether or not somebody reads the metrics.
-    pub fn upkeep(&self) {
+    /// Takes what health knows as of now, and empties the histograms' buffers; every few seconds, whether or not somebody
+    /// reads the metrics.
+    pub fn upkeep(&self, health: &Health) {
+        self.look(health);
         self.0.handle.run_upkeep();
     }
 
     /// All metrics in Prometheus' text format, with what health knows as of now.
     pub fn render(&self, health: &Health) -> String {
+        self.look(health);
+        self.0.handle.render()
+    }
+
+    fn look(&self, health: &Health) {
         let m = &self.0.meters;
         let seen = health.seen();
         for (gauge, state) in m.states.iter().zip(State::ALL) {
@@ -288,7 +306,6 @@ impl Telemetry {
             let stopped = f64::from(u8::from(stopped));
             meters::gauge(&self.0.recorder, &names::STOPPED, &of).set(stopped);
         }
-        self.0.handle.render()
     }
 
     /// The recorder behind the handle, for metrics of other libraries.

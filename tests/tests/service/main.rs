@@ -13,4 +13,5 @@ mod reload;
 mod schemas;
 mod secure;
 mod standby;
+mod telemetry;
 mod watch;
