@@ -381,6 +381,7 @@ impl Line<'_> {
 
     /// No more input; what was taken is published, and its state durable.
     fn drain(mut self) -> Result<(), Trouble> {
+        let _span = tracing::info_span!("drain").entered();
         self.around.health.set_state(State::Draining);
         self.source = None;
         let until = Instant::now() + DRAIN_MAX;

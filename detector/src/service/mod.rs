@@ -264,10 +264,13 @@ pub struct Around {
 }
 
 impl Around {
-    fn start(settings: &Settings, engine: &Engine) -> Result<(Self, Option<Server>), Failure> {
+    fn start(
+        settings: &Settings,
+        telemetry: Telemetry,
+        engine: &Engine,
+    ) -> Result<(Self, Option<Server>), Failure> {
         let http = http::Settings::of(&settings.loaded.config.http)
             .map_err(|problems| Failure::failed(problems.join("\n  ")))?;
-        let telemetry = Telemetry::new();
         let health = Arc::new(Health::new(http.limits));
         let (asking, queries) = http::queries(&telemetry);
         telemetry.versions(engine.versions());
@@ -305,7 +308,7 @@ impl Around {
 ///
 /// # Errors
 /// What needs a person.
-pub fn run(settings: &Settings, stop: &Stop) -> Result<(), Failure> {
+pub fn run(settings: &Settings, telemetry: Telemetry, stop: &Stop) -> Result<(), Failure> {
     let _ = settings.stop.set(stop.flag());
     let mut problems = Vec::new();
     let engine = settings.engine();
@@ -328,7 +331,7 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<(), Failure> {
         return Err(Failure::failed(problems.join("\n  ")));
     }
     let engine = engine.map_err(Failure::failed)?;
-    let (around, server) = Around::start(settings, &engine)?;
+    let (around, server) = Around::start(settings, telemetry, &engine)?;
     drop(engine);
     let ended = lives(settings, &around, stop);
     if let Some(server) = server {

@@ -64,8 +64,10 @@ pub fn start<S: Shards>(
     around: &Around,
     stop: &Stop,
 ) -> Result<Ready<S>, Trouble> {
+    let span = tracing::info_span!("start", epoch = tracing::field::Empty).entered();
     let section = &settings.kafka;
     let epoch = store.claim()?;
+    span.record("epoch", epoch);
     around.health.lease_epoch(epoch.into());
     tracing::info!(epoch, "holds the lease");
     let heart = store.heart(RedisShards::open(&settings.redis)?)?;
@@ -132,6 +134,7 @@ pub fn start<S: Shards>(
             (follower, true)
         }
         None => {
+            let _load = tracing::info_span!("load").entered();
             let begun = Instant::now();
             let engine = settings.engine()?;
             position::same_privacy(&detail, &engine)?;
@@ -152,7 +155,12 @@ pub fn start<S: Shards>(
     }
     until.extend(committed);
     around.health.set_state(State::Replaying);
-    let (engine, replayed) = follower.finish(&detail, &topics, &until, around, stop)?;
+    let (engine, replayed) = {
+        let span = tracing::info_span!("replay", messages = tracing::field::Empty).entered();
+        let (engine, replayed) = follower.finish(&detail, &topics, &until, around, stop)?;
+        span.record("messages", replayed);
+        (engine, replayed)
+    };
     let outputs = ends(&topics, settings)?;
     store.look_again()?;
     Ok(Ready {

@@ -4,6 +4,7 @@
 //! metrics go through the `metrics` facade into a recorder of its own, so that two services in one process (tests)
 //! do not mix. Calls cost some nanoseconds and are meant once a batch.
 
+pub mod export;
 pub mod logs;
 pub mod names;
 
@@ -14,11 +15,10 @@ use crate::health::{Health, State};
 use engine::effects::Counts;
 use engine::wire::RejectCode;
 use engine::{Size, Versions};
+use export::Export;
 use meters::Meters;
 use metrics::Recorder;
-use metrics_exporter_prometheus::{
-    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
-};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -104,7 +104,7 @@ pub struct CheckpointDone {
 pub struct Telemetry(Arc<Inner>);
 
 struct Inner {
-    recorder: PrometheusRecorder,
+    recorder: Box<dyn Recorder + Send + Sync>,
     handle: PrometheusHandle,
     meters: Meters,
     /// What the engine had counted when it was last asked.
@@ -125,6 +125,12 @@ impl Telemetry {
     /// All metrics, at nothing.
     #[must_use]
     pub fn new() -> Self {
+        Self::exporting(None)
+    }
+
+    /// All metrics, at nothing; what becomes of them is exported as well.
+    #[must_use]
+    pub fn exporting(export: Option<&Export>) -> Self {
         // Neither list is empty and no name is refused, so the fallback (summaries) is never used.
         let plain = PrometheusBuilder::new;
         let builder =
@@ -133,10 +139,14 @@ impl Telemetry {
             });
         let recorder = builder.unwrap_or_else(|_| plain()).build_recorder();
         let handle = recorder.handle();
+        let recorder: Box<dyn Recorder + Send + Sync> = match export {
+            Some(export) => export.with(recorder),
+            None => Box::new(recorder),
+        };
         for metric in names::ALL {
-            meters::describe(&recorder, metric);
+            meters::describe(&*recorder, metric);
         }
-        let meters = Meters::new(&recorder);
+        let meters = Meters::new(&*recorder);
         Self(Arc::new(Inner {
             recorder,
             handle,
@@ -156,7 +166,7 @@ impl Telemetry {
             ("features", versions.features.clone()),
         ];
         let info =
-            |of: &[(&'static str, String)]| meters::gauge(&self.0.recorder, &names::INFO, of);
+            |of: &[(&'static str, String)]| meters::gauge(&*self.0.recorder, &names::INFO, of);
         let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = told.replace(of.to_vec()) {
             info(&before).set(0.0);
@@ -266,7 +276,7 @@ impl Telemetry {
 
     pub(crate) fn http_request(&self, status: u16) {
         let of = [("status", status.to_string())];
-        meters::counter(&self.0.recorder, &names::HTTP, &of).increment(1);
+        meters::counter(&*self.0.recorder, &names::HTTP, &of).increment(1);
     }
 
     pub(crate) fn answered(&self, queries: u64) {
@@ -301,16 +311,16 @@ impl Telemetry {
         m.store_up.set(f64::from(u8::from(seen.store == Some(true))));
         for ((topic, partition), lag) in &seen.lags {
             let of = [("topic", topic.clone()), ("partition", partition.to_string())];
-            meters::gauge(&self.0.recorder, &names::LAG, &of).set(lag.unwrap_or(-1) as f64);
+            meters::gauge(&*self.0.recorder, &names::LAG, &of).set(lag.unwrap_or(-1) as f64);
             let stopped = seen.stopped.contains_key(&(topic.clone(), *partition));
             let stopped = f64::from(u8::from(stopped));
-            meters::gauge(&self.0.recorder, &names::STOPPED, &of).set(stopped);
+            meters::gauge(&*self.0.recorder, &names::STOPPED, &of).set(stopped);
         }
     }
 
     /// The recorder behind the handle, for metrics of other libraries.
     pub fn recorder(&self) -> &dyn Recorder {
-        &self.0.recorder
+        &*self.0.recorder
     }
 }
 
