@@ -284,7 +284,7 @@ fn certificates_that_cannot_be_read_are_refused() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
     ];
-    let refused = Export::start(&wanted(&env)).err().expect("it is refused").to_string();
+    let refused = Export::start(&wanted(&env)).expect_err("it is refused").to_string();
     assert!(refused.contains("OTEL_EXPORTER_OTLP_CERTIFICATE"), "{refused}");
     assert!(refused.contains("/nowhere/ca.pem"), "{refused}");
 }

@@ -239,6 +239,11 @@ impl Publisher {
         self.to.as_ref().map_or(0, Sender::len)
     }
 
+    /// Whether the next batch has to wait for room.
+    pub fn is_full(&self) -> bool {
+        self.to.as_ref().is_some_and(Sender::is_full)
+    }
+
     /// What stopped it.
     pub fn trouble(&self) -> Trouble {
         let ended = || Trouble::StartOver("the publisher ended".into());

@@ -257,9 +257,11 @@ impl Line<'_> {
         for letter in dead.iter().skip(read) {
             self.around.telemetry.rejected(letter.reject.code, 1);
         }
-        let begun = Instant::now();
+        let begun = self.publisher.is_full().then(Instant::now);
         let published = self.publisher.publish(Outputs { effects, dead, runs });
-        self.around.telemetry.back_pressure(Queue::Effects, begun.elapsed());
+        if let Some(begun) = begun {
+            self.around.telemetry.back_pressure(Queue::Effects, begun.elapsed());
+        }
         published
     }
 
