@@ -80,6 +80,13 @@ impl Wanted {
                     "{name} is no address of HTTP\n  hint: {name}=http://collector:4318"
                 ));
             }
+            // Errors and logs show addresses.
+            let host = address.split('/').nth(2).unwrap_or_default();
+            if host.contains('@') {
+                problems.push(format!(
+                    "{name} has a password or a name in it\n  hint: put them into OTEL_EXPORTER_OTLP_HEADERS"
+                ));
+            }
             let own = format!("OTEL_EXPORTER_OTLP_{upper}_PROTOCOL");
             let common = "OTEL_EXPORTER_OTLP_PROTOCOL";
             let protocol =
@@ -186,6 +193,7 @@ mod tests {
         let ExportError(problems) = of(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "https://me:hunter2@collector/v1/logs"),
             ("OTEL_METRICS_EXPORTER", "prometheus"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
             ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/key"),
@@ -193,7 +201,9 @@ mod tests {
         ])
         .unwrap_err();
         let all = problems.concat();
-        for word in ["OTLP_ENDPOINT is", "grpc", "prometheus", "TIMEOUT", "CLIENT_KEY"] {
+        for word in
+            ["OTLP_ENDPOINT is", "LOGS_ENDPOINT has", "grpc", "prometheus", "TIMEOUT", "CLIENT_KEY"]
+        {
             assert!(all.contains(word), "{word} is not in {problems:#?}");
         }
         assert!(!all.contains("hunter2") && problems.iter().all(|p| p.contains("hint: ")));
