@@ -58,6 +58,21 @@ impl Caller {
         read(request.call())
     }
 
+    /// Any request, as it is.
+    ///
+    /// # Errors
+    /// As [`Caller::get`].
+    #[cfg(feature = "otel")]
+    pub fn send(
+        &self,
+        request: ureq::http::Request<&[u8]>,
+    ) -> Result<(ureq::http::StatusCode, ureq::http::HeaderMap, Vec<u8>), String> {
+        let answer = self.agent.run(request).map_err(|e| e.to_string())?;
+        let (head, mut body) = answer.into_parts();
+        let body = body.with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        Ok((head.status, head.headers, body.map_err(|e| e.to_string())?))
+    }
+
     /// POST of a form.
     ///
     /// # Errors

@@ -104,7 +104,7 @@ fn decode_ahead(
             for (i, &(start, end, size)) in batch.lines.iter().enumerate() {
                 let message = &batch.bytes[start..end];
                 let line = batch.first_line + i as u64;
-                let source = SourceRef { partition: 0, offset: line as i64 };
+                let source = SourceRef { offset: line as i64, ..SourceRef::default() };
                 if message.iter().all(u8::is_ascii_whitespace) {
                     continue;
                 }

@@ -130,7 +130,12 @@ impl HeldV1 {
                     .collect(),
                 attributes: self.attributes.iter().map(|b| f32::from_bits(*b)).collect(),
             },
-            source: SourceRef { partition: self.partition, offset: self.offset },
+            // Strict ties are for files, which are no topic and do not say when.
+            source: SourceRef {
+                partition: self.partition,
+                offset: self.offset,
+                ..SourceRef::default()
+            },
             hashes: KeyHashes { event, account, target, entities: entities.map(|e| e.2).collect() },
             allowed: self.allowed,
             stored: true,

@@ -262,6 +262,7 @@ impl Engine {
             unswept: 0,
             strict_ties,
             feedback,
+            topics: Arc::default(),
             jump_max_ms,
             lateness_max_ms: time.lateness_max_ms,
             account_ttl_ms: time.account_ttl_ms,
@@ -332,6 +333,12 @@ impl Engine {
     /// Reads messages for this engine.
     pub fn decoder(&self) -> Decoder {
         Decoder::new(self.words.clone(), &self.config.mapping)
+    }
+
+    /// Names the topics that events come from, in the order of the numbers in [`SourceRef`](crate::effects::SourceRef): what is
+    /// made of an event says where it lay. Finishers that are made from here on know them.
+    pub fn reads_from(&mut self, topics: &[String]) {
+        self.topics = topics.into();
     }
 
     /// Gives actions their reasons, on any thread.

@@ -100,6 +100,11 @@ impl Draft {
         &self.event_id
     }
 
+    /// Where the event lay; nowhere for a reversal.
+    pub fn source(&self) -> SourceRef {
+        self.source
+    }
+
     /// Whether it undoes another action.
     pub fn is_reversal(&self) -> bool {
         self.reverses.is_some()

@@ -6,10 +6,14 @@ use compact_str::CompactString;
 /// Where a message came from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SourceRef {
+    /// Number of its topic among those of [`Engine::reads_from`](crate::Engine::reads_from), from 1; 0: none of them, as in files.
+    pub topic: u16,
     /// Partition of the topic; 0 for files.
     pub partition: i32,
     /// Offset in the partition, or line of the file.
     pub offset: i64,
+    /// When it was produced, epoch milliseconds, for those who measure; nothing depends on it. 0: nobody says.
+    pub produced_ms: i64,
 }
 
 /// The score of one event.

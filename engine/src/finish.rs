@@ -17,7 +17,7 @@ pub struct Finisher {
     columns: Vec<String>,
     phrases: Phrases,
     versions: VersionsV1,
-    topic: Option<String>,
+    topics: Arc<[String]>,
 }
 
 impl Finisher {
@@ -33,7 +33,7 @@ impl Finisher {
                 policy: versions.policy.clone(),
                 features: versions.features.clone(),
             },
-            topic: None,
+            topics: engine.topics.clone(),
         }
     }
 
@@ -91,7 +91,7 @@ impl Finisher {
             evidence: draft.evidence,
             event: EventRefV1 {
                 id: draft.event_id.into(),
-                topic: self.topic.clone(),
+                topic: self.topic(draft.source.topic),
                 partition: draft.source.partition,
                 offset: draft.source.offset,
             },
@@ -99,6 +99,10 @@ impl Finisher {
             shadow: draft.shadow,
             reverses: draft.reverses.map(|id| hex(&id)),
         }
+    }
+
+    fn topic(&self, number: u16) -> Option<String> {
+        self.topics.get(usize::from(number).checked_sub(1)?).cloned()
     }
 
     /// What decides, as actions name it.

@@ -111,6 +111,8 @@ pub struct Engine {
     pub(crate) via: Vec<ViaColumn>,
     pub(crate) words: Vocabulary,
     pub(crate) versions: Arc<Versions>,
+    /// Names of the topics that events come from.
+    pub(crate) topics: Arc<[String]>,
     pub(crate) vector: Vec<f32>,
     pub(crate) ahead: Vec<Ahead>,
     /// Whether any profile keeps means over the other side: only then is an event's vector needed to apply it.

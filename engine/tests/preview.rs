@@ -79,7 +79,7 @@ proptest! {
             }
             match message {
                 Message::Event(text) => {
-                    let source = SourceRef { partition: 3, offset: at as i64 };
+                    let source = SourceRef { partition: 3, offset: at as i64, ..SourceRef::default() };
                     let (one, two) = (event(&asked, text), event(&plain, text));
                     let found = asked.engine.preview(one.clone(), source);
                     let said = of_preview(&asked.engine, found);

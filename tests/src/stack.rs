@@ -19,6 +19,8 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 pub struct Record {
     /// Where it lies.
     pub partition: i32,
+    /// Where it lies there.
+    pub offset: i64,
     /// Key, if it has one.
     pub key: Option<String>,
     /// Payload as text.
@@ -255,6 +257,7 @@ impl Stack {
                     });
                     out.push(Record {
                         partition: message.partition(),
+                        offset: message.offset(),
                         key: message.key().map(text),
                         value: text(message.payload().unwrap_or_default()),
                         headers: headers.unwrap_or_default(),

@@ -10,7 +10,8 @@ use crate::sink::files::OutputPaths;
 use crate::source::files::Lines;
 use crate::source::labels::LabelFile;
 use crate::store::embedded::Embedded;
-use crate::telemetry;
+use crate::telemetry::export::{self, Export};
+use crate::telemetry::{self, Telemetry};
 use engine::{Engine, Wanted};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -134,11 +135,26 @@ fn serve(args: &EngineArgs, begin: Begin) -> Result<(), Failure> {
             loaded.file.display()
         )));
     }
-    telemetry::logs::init(&loaded.config.log).map_err(Failure::failed)?;
+    let wanted = export::Wanted::of_process()?;
+    // Ends last, when everything was said.
+    let export = wanted.as_ref().map(Export::start).transpose()?.flatten();
+    telemetry::logs::init(&loaded.config.log, export.as_ref()).map_err(Failure::failed)?;
+    match (&wanted, &export) {
+        (Some(wanted), Some(_)) => tracing::info!(
+            metrics = wanted.metrics.is_some(),
+            logs = wanted.logs.is_some(),
+            traces = wanted.traces.is_some(),
+            "exports to OpenTelemetry"
+        ),
+        (Some(_), None) => tracing::warn!(
+            "the environment names an OpenTelemetry collector, and this program is built without the feature `otel`: nothing is exported"
+        ),
+        (None, _) => {}
+    }
     let settings = Settings::new(loaded, args.model.clone(), args.strict_ties, begin)?;
     let stop = Stop::default();
     stop.on_signals()?;
-    service::run(&settings, &stop)
+    service::run(&settings, Telemetry::exporting(export.as_ref()), &stop)
 }
 
 #[expect(

@@ -24,8 +24,6 @@ use tokio::sync::oneshot;
 
 /// How long requests that have begun may take when the server stops.
 const STOP_TIME_MAX: Duration = Duration::from_secs(6);
-/// Between two cleanings of the metrics' buffers.
-const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
@@ -72,20 +70,11 @@ impl Server {
             .build()
             .map_err(HttpError::Thread)?;
         let (stop, stopped) = oneshot::channel();
-        let telemetry = context.telemetry.clone();
         let router = routes::router(context, settings);
         let thread = std::thread::Builder::new()
             .name("http".into())
             .spawn(move || {
-                runtime.block_on(async {
-                    tokio::spawn(async move {
-                        loop {
-                            tokio::time::sleep(UPKEEP).await;
-                            telemetry.upkeep();
-                        }
-                    });
-                    serve(socket, router, stopped).await;
-                });
+                runtime.block_on(serve(socket, router, stopped));
                 runtime.shutdown_background();
             })
             .map_err(HttpError::Thread)?;

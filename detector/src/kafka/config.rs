@@ -9,6 +9,9 @@ use rdkafka::types::RDKafkaConfRes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Topics of events that are read at most.
+const EVENT_TOPICS_MAX: usize = 1000;
+
 /// Connection, topics and delivery.
 #[derive(Clone, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
@@ -173,6 +176,12 @@ impl KafkaSection {
         if self.events.is_empty() {
             say("events names no topic\n  hint: events = [\"events\"]".into());
         }
+        if self.events.len() > EVENT_TOPICS_MAX {
+            say(format!(
+                "events names {} topics, and at most {EVENT_TOPICS_MAX} are read\n  hint: let several kinds of events share a topic",
+                self.events.len()
+            ));
+        }
         let mut topics: Vec<&String> = self.events.iter().chain(&self.labels).collect();
         topics.extend([&self.actions, &self.dead_letters, &self.journal]);
         topics.extend(&self.scores);
@@ -256,6 +265,10 @@ mod tests {
         };
         let problems = section.check().expect_err("five things are wrong");
         assert_eq!(problems.len(), 5, "{problems:#?}");
+        let events = (0..=EVENT_TOPICS_MAX).map(|n| format!("events-{n}")).collect();
+        let many = KafkaSection { events, ..KafkaSection::default() };
+        let problems = many.check().expect_err("too many");
+        assert!(problems.len() == 1 && problems[0].contains("1001 topics"), "{problems:#?}");
     }
 
     /// librdkafka leaves out what it does not find when it is built, without a word.

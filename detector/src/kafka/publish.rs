@@ -7,6 +7,7 @@ use super::config::{Delivery, KafkaSection};
 use super::fence::{self, Chain};
 use super::journal::{Entry, Offsets, Record, Run, Stood, Tp};
 use super::source::{DeadMessage, list};
+use crate::telemetry::{Stage, Telemetry};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use engine::Finisher;
 use engine::effects::Effects;
@@ -20,7 +21,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Batches that may wait to be published; beyond that the engine waits.
 const BATCHES_MAX: usize = 64;
@@ -237,6 +238,7 @@ impl Prepared {
         at: &Offsets,
         committed: &Committed,
         commit_interval: Duration,
+        telemetry: Telemetry,
     ) -> Result<Publisher, Trouble> {
         if let Ok(mut next) = self.deliveries.next.lock() {
             next.insert((self.section.journal.clone(), 0), committed.journal);
@@ -258,9 +260,13 @@ impl Prepared {
             commit_interval,
             first: Some(Entry::Live { epoch, at, anew }),
             stood: Stood::new(),
+            produced_ms: Vec::new(),
+            telemetry,
         };
         let body = move || {
             if let Err(trouble) = work.run(&queue) {
+                // Whatever it was, the transaction that was open is not committed by this process any more.
+                work.telemetry.transaction_failed();
                 let _ = fail.send(trouble);
             }
         };
@@ -315,6 +321,16 @@ impl Publisher {
         if sent { Ok(()) } else { Err(self.trouble()) }
     }
 
+    /// Batches that wait to be published.
+    pub fn waiting(&self) -> usize {
+        self.to.as_ref().map_or(0, Sender::len)
+    }
+
+    /// Whether the next batch has to wait for room.
+    pub fn is_full(&self) -> bool {
+        self.to.as_ref().is_some_and(Sender::is_full)
+    }
+
     /// What stopped it.
     pub fn trouble(&self) -> Trouble {
         let ended = || Trouble::StartOver("the publisher ended".into());
@@ -348,6 +364,9 @@ struct Work {
     first: Option<Entry>,
     /// Where the actions stood when this commit began, until the journal has it.
     stood: Stood,
+    /// When the events of the open transaction's actions were produced.
+    produced_ms: Vec<i64>,
+    telemetry: Telemetry,
 }
 
 impl Work {
@@ -409,6 +428,10 @@ impl Work {
                     message = behind;
                     continue;
                 }
+                // What waits is handed out after the deadline, too, and a backlog would have no end.
+                if Instant::now() >= until {
+                    break;
+                }
                 match queue.recv_deadline(until) {
                     Ok(next) => message = Some(next),
                     Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
@@ -444,6 +467,7 @@ impl Work {
     }
 
     fn commit(&mut self, mode: CommitMode) -> Result<(), Trouble> {
+        let begun = Instant::now();
         let Prepared { producer, group, .. } = &self.prepared;
         let trouble = |what: &'static str| move |e: KafkaError| Trouble::of(what, &e);
         let offsets = list(&self.pending).map_err(trouble("cannot name offsets"))?;
@@ -460,6 +484,14 @@ impl Work {
             self.pending.clear();
         } else if !self.pending.is_empty() {
             group.commit(&offsets, mode).map_err(trouble("cannot commit offsets"))?;
+        }
+        self.telemetry.latency(Stage::Publish, begun.elapsed());
+        if !self.produced_ms.is_empty() {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            for produced_ms in self.produced_ms.drain(..) {
+                let produced = Duration::from_millis(u64::try_from(produced_ms).unwrap_or(0));
+                self.telemetry.end_to_end(now.saturating_sub(produced));
+            }
         }
         Ok(())
     }
@@ -531,8 +563,13 @@ impl Work {
     }
 
     fn produce(&mut self, outputs: Outputs) -> Result<(), Trouble> {
+        let begun = Instant::now();
         let Outputs { mut effects, dead, runs } = outputs;
         for draft in effects.actions.drain(..) {
+            let produced_ms = draft.source().produced_ms;
+            if produced_ms > 0 {
+                self.produced_ms.push(produced_ms);
+            }
             let action = self.finisher.finish(draft);
             self.buffer.clear();
             action.write(&mut self.buffer);
@@ -567,6 +604,7 @@ impl Work {
         if !runs.is_empty() {
             self.took(runs)?;
         }
+        self.telemetry.latency(Stage::Finish, begun.elapsed());
         effects.clear();
         let _ = self.give_back.try_send(effects);
         Ok(())

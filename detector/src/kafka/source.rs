@@ -3,7 +3,8 @@
 use super::client::{QuietConsumer, Trouble};
 use super::journal::{self, Offsets, Run, Tp};
 use crate::registry::{NoJson, Registry};
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crate::telemetry::{Queue, Telemetry};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use engine::Input;
 use engine::effects::SourceRef;
 use engine::limits::DEAD_LETTER_BYTES_MAX;
@@ -25,6 +26,8 @@ pub const BATCH_MESSAGES: usize = 512;
 const BATCHES_MAX: usize = 16;
 /// With nothing to read, changes and the stop are looked for this often.
 const LOOK_AROUND: Duration = Duration::from_millis(50);
+/// One message in so many is timed: looking at the clock costs as much as a good part of one.
+const TIMED: usize = 16;
 
 /// A message that could not be read.
 #[derive(Debug)]
@@ -48,24 +51,24 @@ pub struct DeadMessage {
 /// Original bytes of a message that was decoded, for rejects of the engine.
 #[derive(Debug)]
 pub struct Original {
-    /// Number of the topic among [`Reader::topics`].
-    pub topic: usize,
-    /// Partition.
-    pub partition: i32,
-    /// Offset.
-    pub offset: i64,
+    /// Where it stood.
+    source: SourceRef,
     key: Option<Vec<u8>>,
     payload: Vec<u8>,
 }
 
 impl Original {
-    /// The dead letter that it becomes.
-    pub fn dead(self, topics: &[String], reject: Reject) -> DeadMessage {
-        let tp = Tp {
-            topic: topics.get(self.topic).cloned().unwrap_or_default(),
-            partition: self.partition,
-        };
-        dead(reject, tp, self.offset, self.key.as_deref(), &self.payload)
+    /// The dead letter that a message of the batch becomes.
+    pub fn dead(
+        originals: &[Self],
+        source: SourceRef,
+        topics: &[String],
+        reject: Reject,
+    ) -> Option<DeadMessage> {
+        let original = originals.iter().find(|original| original.source == source)?;
+        let topic = topics.get(usize::from(source.topic).checked_sub(1)?)?.clone();
+        let tp = Tp { topic, partition: source.partition };
+        Some(dead(reject, tp, source.offset, original.key.as_deref(), &original.payload))
     }
 }
 
@@ -96,8 +99,17 @@ pub struct Batch {
     pub originals: Vec<Original>,
     /// When the first message of it was handed out by the client.
     pub begun: Option<Instant>,
-    /// The newest moment at which Kafka took one of them, epoch milliseconds.
-    pub produced_ms: i64,
+    /// How long those took to decode that were timed, and how many that were.
+    timed: (Duration, u32),
+}
+
+impl Batch {
+    /// How long all of them took to decode, going by those that were timed.
+    pub fn decoded(&self) -> Duration {
+        let (took, timed) = self.timed;
+        let messages = u32::try_from(self.inputs.len() + self.dead.len()).unwrap_or(u32::MAX);
+        took.checked_div(timed).unwrap_or_default() * messages
+    }
 }
 
 /// Turns messages into inputs.
@@ -136,6 +148,8 @@ impl Reader {
     /// Adds a message to a batch. False: it was not added, because its schema was waited for and the wait was given up.
     #[must_use]
     pub fn read(&self, message: &BorrowedMessage<'_>, batch: &mut Batch) -> bool {
+        let is_timed = (batch.inputs.len() + batch.dead.len()).is_multiple_of(TIMED);
+        let begun = is_timed.then(Instant::now);
         let stop = || self.stops.iter().any(|stop| stop.load(Ordering::Relaxed));
         let json = match (message.payload(), &self.registry) {
             (Some(payload), Some(registry)) => match registry.json(payload, &stop) {
@@ -146,6 +160,10 @@ impl Reader {
             (payload, _) => Ok(Cow::Borrowed(payload.unwrap_or_default())),
         };
         self.take(message, json, batch);
+        if let Some(begun) = begun {
+            let (took, timed) = batch.timed;
+            batch.timed = (took + begun.elapsed(), timed + 1);
+        }
         true
     }
 
@@ -167,7 +185,6 @@ impl Reader {
             Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) if ms >= 0 => Some(ms),
             _ => None,
         };
-        batch.produced_ms = batch.produced_ms.max(taken_ms.unwrap_or(0));
         let latest_ms = taken_ms.map_or(i64::MAX, |ms| ms.saturating_add(self.clock_ahead_max_ms));
         let json = match json {
             Ok(json) => json,
@@ -181,7 +198,9 @@ impl Reader {
             let id = || compact_str::format_compact!("{topic}-{partition}-{offset}");
             match self.decoder.event(&json, id) {
                 Ok(mut event) => {
-                    let source = SourceRef { partition, offset };
+                    let topic = u16::try_from(number + 1).unwrap_or(0);
+                    let produced_ms = taken_ms.unwrap_or(0);
+                    let source = SourceRef { topic, partition, offset, produced_ms };
                     batch.inputs.push(if event.ts_ms > latest_ms {
                         event.ts_ms = latest_ms;
                         Input::Ahead(event, source)
@@ -189,9 +208,7 @@ impl Reader {
                         Input::Event(event, source)
                     });
                     batch.originals.push(Original {
-                        topic: number,
-                        partition,
-                        offset,
+                        source,
                         key: message.key().map(<[u8]>::to_vec),
                         payload: payload.to_vec(),
                     });
@@ -260,7 +277,12 @@ impl Source {
     ///
     /// # Errors
     /// When the client refuses the assignment or no thread can be made.
-    pub fn start(consumer: QuietConsumer, reader: Reader, at: &Offsets) -> Result<Self, Trouble> {
+    pub fn start(
+        consumer: QuietConsumer,
+        reader: Reader,
+        at: &Offsets,
+        telemetry: Telemetry,
+    ) -> Result<Self, Trouble> {
         let assigned = list(at).and_then(|list| consumer.assign(&list));
         assigned.map_err(|e| Trouble::of("cannot take the partitions", &e))?;
         let (send, out) = bounded(BATCHES_MAX);
@@ -268,7 +290,8 @@ impl Source {
         let stop = Arc::new(AtomicBool::new(false));
         let reader = reader.until(stop.clone());
         let (stopped, mut at) = (stop.clone(), at.clone());
-        let body = move || poll(&consumer, &reader, &mut at, &send, &changes, &stopped);
+        let to = ToEngine { send, telemetry };
+        let body = move || poll(&consumer, &reader, &mut at, &to, &changes, &stopped);
         let thread = std::thread::Builder::new().name("source".into()).spawn(body);
         let thread = thread.map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
         Ok(Self { out, change, stop, thread: Some(thread) })
@@ -286,11 +309,33 @@ impl Drop for Source {
     }
 }
 
+/// The way to the engine.
+struct ToEngine {
+    send: Sender<FromSource>,
+    telemetry: Telemetry,
+}
+
+impl ToEngine {
+    /// Waits for room where there is none. False: nobody takes anything any more.
+    fn send(&self, said: FromSource) -> bool {
+        match self.send.try_send(said) {
+            Ok(()) => true,
+            Err(TrySendError::Disconnected(_)) => false,
+            Err(TrySendError::Full(said)) => {
+                let begun = Instant::now();
+                let sent = self.send.send(said).is_ok();
+                self.telemetry.back_pressure(Queue::Decoded, begun.elapsed());
+                sent
+            }
+        }
+    }
+}
+
 fn poll(
     consumer: &QuietConsumer,
     reader: &Reader,
     at: &mut Offsets,
-    send: &Sender<FromSource>,
+    to: &ToEngine,
     changes: &Receiver<Change>,
     stop: &AtomicBool,
 ) {
@@ -307,8 +352,7 @@ fn poll(
             }
             let assigned = list(at).and_then(|list| consumer.assign(&list));
             if let Err(e) = assigned {
-                let _ =
-                    send.send(FromSource::Failed(Trouble::of("cannot take the partitions", &e)));
+                to.send(FromSource::Failed(Trouble::of("cannot take the partitions", &e)));
                 return;
             }
         }
@@ -334,7 +378,7 @@ fn poll(
             Some(Err(error)) => {
                 if let Some(said) = failure(&error) {
                     let ends = matches!(said, FromSource::Failed(_));
-                    if send.send(said).is_err() || ends {
+                    if !to.send(said) || ends {
                         return;
                     }
                 }
@@ -343,7 +387,7 @@ fn poll(
         }
         let full = batch.inputs.len() + batch.dead.len() >= BATCH_MESSAGES;
         if (full || idle && batch.begun.is_some())
-            && send.send(FromSource::Batch(std::mem::take(&mut batch))).is_err()
+            && !to.send(FromSource::Batch(std::mem::take(&mut batch)))
         {
             return;
         }
@@ -392,5 +436,27 @@ pub fn is_passing(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::NotCoordinator
         ),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::wire::RejectCode;
+
+    #[test]
+    fn an_original_is_found_by_its_topic_too() {
+        let topics = ["one".to_owned(), "two".to_owned()];
+        let at = |topic| SourceRef { topic, partition: 3, offset: 7, produced_ms: 1 };
+        let original = |topic, payload: &[u8]| Original {
+            source: at(topic),
+            key: None,
+            payload: payload.to_vec(),
+        };
+        let originals = [original(1, b"good"), original(2, b"bad")];
+        let reject = || Reject::new(RejectCode::TsJump, String::new());
+        let dead = Original::dead(&originals, at(2), &topics, reject()).expect("it is there");
+        assert_eq!((dead.tp.topic.as_str(), dead.offset, &*dead.original), ("two", 7, &b"bad"[..]));
+        assert!(Original::dead(&originals, at(3), &topics, reject()).is_none());
     }
 }

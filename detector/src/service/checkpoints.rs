@@ -130,6 +130,7 @@ impl<S: Shards> Work<S> {
         let count = job.records.len() as u64;
         let bytes = job.records.bytes();
         let mut pause = Duration::from_millis(100);
+        let _span = tracing::info_span!("checkpoint", records = count, bytes).entered();
         loop {
             let read = match self.unread {
                 true => self.store.load(|_, _| Ok(()), |_| {}).map(|_| self.unread = false),

@@ -14,7 +14,7 @@ use crate::health::State;
 use crate::kafka::client::{self, Trouble};
 use crate::kafka::journal::{Offsets, Run, Tp};
 use crate::kafka::publish::{Outputs, Publisher};
-use crate::kafka::source::{Batch, Change, FromSource, Source};
+use crate::kafka::source::{Batch, Change, FromSource, Original, Source};
 use crate::kafka::topics::Topics;
 use crate::store::redis::Shards;
 use crate::telemetry::{CheckpointDone, Queue, Stage};
@@ -106,8 +106,15 @@ pub fn run<S: Shards + Send + 'static>(
     let interval = Duration::from_millis(settings.times.commit_interval_ms.max(1) as u64);
     let writer = producer.writer().to_owned();
     let leads_to = again.as_ref().map_or_else(|| at.clone(), |a| a.order.leads_to(at.clone()));
-    let publisher =
-        producer.start(engine.finisher(), anew, at.clone(), &leads_to, &outputs, interval)?;
+    let publisher = producer.start(
+        engine.finisher(),
+        anew,
+        at.clone(),
+        &leads_to,
+        &outputs,
+        interval,
+        around.telemetry.clone(),
+    )?;
     let layout = Layout::of(&engine);
     store.publish_layout(&layout.features, &layout.to_json())?;
     let checkpoints = Checkpoints::start(store, unread)
@@ -148,7 +155,7 @@ pub fn run<S: Shards + Send + 'static>(
         again::take(&mut line, again, stop)?;
     }
     let consumer = client::make(&client::consumer(&settings.kafka))?;
-    line.source = Some(Source::start(consumer, reader, &line.at)?);
+    line.source = Some(Source::start(consumer, reader, &line.at, around.telemetry.clone())?);
     tracing::info!(
         epoch,
         replayed,
@@ -215,6 +222,7 @@ impl Line<'_> {
         if behind && self.writing {
             // The input waits where it is; nothing is lost.
             std::thread::sleep(LOOK_AROUND);
+            self.around.telemetry.back_pressure(Queue::Checkpoint, LOOK_AROUND);
             return Ok(());
         }
         let wait = if self.cutting.is_some() { Duration::ZERO } else { LOOK_AROUND };
@@ -264,11 +272,13 @@ impl Line<'_> {
 
     /// What a batch leads to.
     pub(super) fn publish(&mut self, batch: Batch) -> Result<(), Trouble> {
-        let Batch { inputs, mut dead, runs, mut originals, .. } = batch;
+        let decoded = batch.decoded();
+        let Batch { inputs, mut dead, runs, originals, .. } = batch;
         let telemetry = &self.around.telemetry;
         let mut effects = self.publisher.effects();
         let begun = Instant::now();
         self.engine.step(inputs, &mut effects);
+        telemetry.latency(Stage::Decode, decoded);
         telemetry.latency(Stage::Step, begun.elapsed());
         let read = dead.len();
         for letter in &dead {
@@ -278,19 +288,16 @@ impl Line<'_> {
             telemetry.action(draft.action(), draft.is_shadow());
         }
         for (source, reject) in effects.rejects.drain(..) {
-            let found = originals
-                .iter()
-                .position(|o| o.partition == source.partition && o.offset == source.offset);
-            if let Some(found) = found {
-                dead.push(originals.swap_remove(found).dead(&self.topics, reject));
-            }
+            dead.extend(Original::dead(&originals, source, &self.topics, reject));
         }
         for letter in dead.iter().skip(read) {
             self.around.telemetry.rejected(letter.reject.code, 1);
         }
-        let begun = Instant::now();
+        let begun = self.publisher.is_full().then(Instant::now);
         let published = self.publisher.publish(Outputs { effects, dead, runs });
-        self.around.telemetry.back_pressure(Queue::Effects, begun.elapsed());
+        if let Some(begun) = begun {
+            self.around.telemetry.back_pressure(Queue::Effects, begun.elapsed());
+        }
         published
     }
 
@@ -306,11 +313,14 @@ impl Line<'_> {
 
     /// What is seen from outside.
     fn tell(&mut self) {
-        let Around { telemetry, health, queries } = self.around;
+        let Around { telemetry, health, queries, .. } = self.around;
         queries.answer(&mut self.engine);
         health.beat();
         health.applied(self.engine.watermark_ms());
         telemetry.engine_counts(&self.engine.counts());
+        telemetry.queue_depth(Queue::Decoded, self.source.as_ref().map_or(0, |s| s.out.len()));
+        telemetry.queue_depth(Queue::Effects, self.publisher.waiting());
+        telemetry.queue_depth(Queue::Checkpoint, usize::from(self.writing));
         if self.told.elapsed() > Duration::from_secs(1) {
             self.told = Instant::now();
             telemetry.size(&self.engine.size());
@@ -410,6 +420,7 @@ impl Line<'_> {
 
     /// No more input; what was taken is published, and its state durable.
     fn drain(mut self) -> Result<(), Trouble> {
+        let _span = tracing::info_span!("drain").entered();
         self.around.health.set_state(State::Draining);
         self.source = None;
         let until = Instant::now() + DRAIN_MAX;

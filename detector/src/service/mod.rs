@@ -35,7 +35,7 @@ use crate::kafka::source::Reader;
 use crate::kafka::topics::Topics;
 use crate::registry::Registry;
 use crate::store::redis::{RedisSection, RedisShards, Store, random_pause};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, Upkeep};
 use engine::Engine;
 use models::bundle::Bundle;
 use reload::{Reload, Reloaded};
@@ -163,7 +163,10 @@ impl Settings {
                     current.insert(first).clone()
                 }
             };
-            engine_with(&current.loaded, current.bundle.as_ref(), false, false)
+            engine_with(&current.loaded, current.bundle.as_ref(), false, false).map(|mut engine| {
+                engine.reads_from(&self.kafka.events);
+                engine
+            })
         };
         made().map_err(|e| Trouble::Fatal(e.to_string()))
     }
@@ -258,13 +261,17 @@ pub struct Around {
     pub health: Arc<Health>,
     /// Questions to the engine.
     pub queries: Queries,
+    _upkeep: Upkeep,
 }
 
 impl Around {
-    fn start(settings: &Settings, engine: &Engine) -> Result<(Self, Option<Server>), Failure> {
+    fn start(
+        settings: &Settings,
+        telemetry: Telemetry,
+        engine: &Engine,
+    ) -> Result<(Self, Option<Server>), Failure> {
         let http = http::Settings::of(&settings.loaded.config.http)
             .map_err(|problems| Failure::failed(problems.join("\n  ")))?;
-        let telemetry = Telemetry::new();
         let health = Arc::new(Health::new(http.limits));
         let (asking, queries) = http::queries(&telemetry);
         telemetry.versions(engine.versions());
@@ -278,7 +285,9 @@ impl Around {
         if let Some(server) = &server {
             tracing::info!(address = %server.address(), "answers HTTP");
         }
-        Ok((Self { telemetry, health, queries }, server))
+        let upkeep = Upkeep::start(telemetry.clone(), health.clone())
+            .map_err(|e| Failure::failed(format!("cannot start a thread: {e}")))?;
+        Ok((Self { telemetry, health, queries, _upkeep: upkeep }, server))
     }
 }
 
@@ -300,7 +309,7 @@ impl Around {
 ///
 /// # Errors
 /// What needs a person.
-pub fn run(settings: &Settings, stop: &Stop) -> Result<(), Failure> {
+pub fn run(settings: &Settings, telemetry: Telemetry, stop: &Stop) -> Result<(), Failure> {
     let _ = settings.stop.set(stop.flag());
     let mut problems = Vec::new();
     let engine = settings.engine();
@@ -323,7 +332,7 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<(), Failure> {
         return Err(Failure::failed(problems.join("\n  ")));
     }
     let engine = engine.map_err(Failure::failed)?;
-    let (around, server) = Around::start(settings, &engine)?;
+    let (around, server) = Around::start(settings, telemetry, &engine)?;
     drop(engine);
     let ended = lives(settings, &around, stop);
     if let Some(server) = server {
@@ -344,6 +353,7 @@ fn lives(settings: &Settings, around: &Around, stop: &Stop) -> Result<(), Failur
             Err(Trouble::Fatal(e)) => return Err(Failure::failed(e)),
             Err(Trouble::StartOver(e)) => {
                 tracing::warn!("{e}");
+                around.telemetry.started_over();
                 attempt = if begun.elapsed() > Duration::from_secs(60) { 0 } else { attempt + 1 };
                 std::thread::sleep(random_pause(attempt));
             }

@@ -80,6 +80,7 @@ impl Reload {
 
 /// Reads configuration and bundle again, and checks them as a start does.
 fn read(before: &Loaded, model: Option<PathBuf>) -> Result<Fresh, String> {
+    let _span = tracing::info_span!("reload").entered();
     let loaded = config::load(&before.file).map_err(|e| e.to_string())?;
     let differ = needs_restart(before, &loaded);
     if !differ.is_empty() {

@@ -67,8 +67,10 @@ pub fn start<S: Shards>(
     around: &Around,
     stop: &Stop,
 ) -> Result<Ready<S>, Trouble> {
+    let span = tracing::info_span!("start", epoch = tracing::field::Empty).entered();
     let section = &settings.kafka;
     let epoch = store.claim()?;
+    span.record("epoch", epoch);
     around.health.lease_epoch(epoch.into());
     tracing::info!(epoch, "holds the lease");
     let heart = store.heart(RedisShards::open(&settings.redis)?)?;
@@ -165,6 +167,7 @@ pub fn start<S: Shards>(
             (follower, true)
         }
         None => {
+            let _load = tracing::info_span!("load").entered();
             let begun = Instant::now();
             let engine = settings.engine()?;
             position::same_privacy(&detail, &engine)?;
@@ -185,7 +188,13 @@ pub fn start<S: Shards>(
     }
     until.extend(committed);
     around.health.set_state(State::Replaying);
-    let finished = follower.finish(&detail, &topics, &until, producer.writer(), around, stop)?;
+    let finished = {
+        let span = tracing::info_span!("replay", messages = tracing::field::Empty).entered();
+        let finished =
+            follower.finish(&detail, &topics, &until, producer.writer(), around, stop)?;
+        span.record("messages", finished.messages);
+        finished
+    };
     let Finished { engine, messages: replayed, at, again } = finished;
     let outputs = ends(&topics, settings)?;
     store.look_again()?;

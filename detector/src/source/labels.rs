@@ -58,8 +58,8 @@ impl LabelFile {
                     }
                     Err(reject) => {
                         let source = SourceRef {
-                            partition: 0,
                             offset: (batch.first_line + i as u64) as i64,
+                            ..SourceRef::default()
                         };
                         out.rejects.push(Dead::new(reject, "labels", source, &batch, i));
                     }

@@ -3,13 +3,16 @@
 //! What is logged names topics, partitions, offsets, counts and codes; never an account, an entity's key, or a
 //! secret. [`Hidden`] is for a value that has to pass by, [`Captured`] for the tests that look.
 
+use super::export::Export;
 use engine::config::{LogFormat, LogSection};
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::{self as fmt_layer, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 
 /// Logs that cannot be set up.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -29,12 +32,12 @@ pub enum LogError {
     Twice,
 }
 
-/// Sets up the process's logs.
+/// Sets up the process's logs; with `export` they are exported as well, and spans.
 ///
 /// # Errors
 /// When the level is not understood, or it was done before.
-pub fn init(section: &LogSection) -> Result<(), LogError> {
-    let subscriber = subscriber(section, io::stderr)?;
+pub fn init(section: &LogSection, export: Option<&Export>) -> Result<(), LogError> {
+    let subscriber = subscriber(section, io::stderr, export)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)
 }
 
@@ -65,18 +68,27 @@ fn filter(section: &LogSection) -> Result<EnvFilter, LogError> {
 pub fn subscriber<W>(
     section: &LogSection,
     writer: W,
+    export: Option<&Export>,
 ) -> Result<Box<dyn Subscriber + Send + Sync>, LogError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter(section)?)
-        .with_ansi(false)
-        .with_writer(writer);
+    let lines = fmt_layer::layer().with_ansi(false).with_writer(writer);
+    let filtered = tracing_subscriber::registry().with(filter(section)?);
     Ok(match section.format {
-        LogFormat::Text => Box::new(builder.finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+        LogFormat::Text => told(filtered.with(lines), export),
+        LogFormat::Json => told(filtered.with(lines.json().flatten_event(true)), export),
     })
+}
+
+fn told<S>(subscriber: S, export: Option<&Export>) -> Box<dyn Subscriber + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync + 'static,
+{
+    match export {
+        Some(export) => export.attach(subscriber),
+        None => Box::new(subscriber),
+    }
 }
 
 /// A value that is never shown.
@@ -134,7 +146,7 @@ mod tests {
     fn logged(format: LogFormat) -> String {
         let captured = Captured::default();
         let section = LogSection { level: "info".into(), format };
-        let subscriber = subscriber(&section, captured.clone()).unwrap();
+        let subscriber = subscriber(&section, captured.clone(), None).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(partition = 3, offset = 88, key = %Hidden("u42"), "taken");
             tracing::debug!("not shown");

@@ -4,22 +4,25 @@
 //! metrics go through the `metrics` facade into a recorder of its own, so that two services in one process (tests)
 //! do not mix. Calls cost some nanoseconds and are meant once a batch.
 
+pub mod export;
 pub mod logs;
 pub mod names;
 
 mod meters;
+mod upkeep;
 
 use crate::health::{Health, State};
 use engine::effects::Counts;
 use engine::wire::RejectCode;
 use engine::{Size, Versions};
+use export::Export;
 use meters::Meters;
 use metrics::Recorder;
-use metrics_exporter_prometheus::{
-    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
-};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+pub use upkeep::Upkeep;
 
 /// Upper bounds of the histograms' buckets, seconds.
 const BUCKETS_S: [f64; 21] = [
@@ -34,9 +37,9 @@ pub enum Stage {
     Decode,
     /// The engine's step.
     Step,
-    /// Reasons and bytes of actions.
+    /// Reasons and bytes of what is published, and handing it to the client.
     Finish,
-    /// The transaction, or the acknowledgements.
+    /// The commit: acknowledgements and offsets, in a transaction where there are some.
     Publish,
 }
 
@@ -58,27 +61,25 @@ impl Stage {
 /// A queue between two threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queue {
-    /// From the source to the decoder.
-    Fetched,
-    /// From the decoder to the engine.
+    /// From the source, decoded, to the engine.
     Decoded,
-    /// From the engine to the writer.
+    /// From the engine to the publisher.
     Effects,
-    /// From the engine to the store.
+    /// From the engine to the store: the checkpoint that is not durable yet.
     Checkpoint,
-    /// From HTTP to the engine.
+    /// From HTTP to the engine. Nobody waits for room in it: a question that finds none is refused.
     Queries,
 }
 
 impl Queue {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Fetched, Self::Decoded, Self::Effects, Self::Checkpoint, Self::Queries];
+    pub const ALL: [Self; 4] = [Self::Decoded, Self::Effects, Self::Checkpoint, Self::Queries];
+    /// Those that somebody waits for when they are full; the first ones of all.
+    pub const WAITED_FOR: [Self; 3] = [Self::Decoded, Self::Effects, Self::Checkpoint];
 
     /// Its name as a label.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Fetched => "fetched",
             Self::Decoded => "decoded",
             Self::Effects => "effects",
             Self::Checkpoint => "checkpoint",
@@ -103,13 +104,15 @@ pub struct CheckpointDone {
 pub struct Telemetry(Arc<Inner>);
 
 struct Inner {
-    recorder: PrometheusRecorder,
+    recorder: Box<dyn Recorder + Send + Sync>,
     handle: PrometheusHandle,
     meters: Meters,
     /// What the engine had counted when it was last asked.
     counted: Mutex<Option<Counts>>,
     /// The labels of what decides now.
     told: Mutex<Option<Vec<(&'static str, String)>>>,
+    /// Microseconds waited for room, by queue: most waits are shorter than the unit that is shown.
+    waited_us: [AtomicU64; Queue::WAITED_FOR.len()],
 }
 
 impl std::fmt::Debug for Telemetry {
@@ -122,6 +125,12 @@ impl Telemetry {
     /// All metrics, at nothing.
     #[must_use]
     pub fn new() -> Self {
+        Self::exporting(None)
+    }
+
+    /// All metrics, at nothing; what becomes of them is exported as well.
+    #[must_use]
+    pub fn exporting(export: Option<&Export>) -> Self {
         // Neither list is empty and no name is refused, so the fallback (summaries) is never used.
         let plain = PrometheusBuilder::new;
         let builder =
@@ -130,16 +139,21 @@ impl Telemetry {
             });
         let recorder = builder.unwrap_or_else(|_| plain()).build_recorder();
         let handle = recorder.handle();
+        let recorder: Box<dyn Recorder + Send + Sync> = match export {
+            Some(export) => export.with(recorder),
+            None => Box::new(recorder),
+        };
         for metric in names::ALL {
-            meters::describe(&recorder, metric);
+            meters::describe(&*recorder, metric);
         }
-        let meters = Meters::new(&recorder);
+        let meters = Meters::new(&*recorder);
         Self(Arc::new(Inner {
             recorder,
             handle,
             meters,
             counted: Mutex::new(None),
             told: Mutex::new(None),
+            waited_us: Default::default(),
         }))
     }
 
@@ -152,7 +166,7 @@ impl Telemetry {
             ("features", versions.features.clone()),
         ];
         let info =
-            |of: &[(&'static str, String)]| meters::gauge(&self.0.recorder, &names::INFO, of);
+            |of: &[(&'static str, String)]| meters::gauge(&*self.0.recorder, &names::INFO, of);
         let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = told.replace(of.to_vec()) {
             info(&before).set(0.0);
@@ -203,7 +217,7 @@ impl Telemetry {
         self.0.meters.stages[stage as usize].record(took);
     }
 
-    /// How long after its production an event's action was acknowledged.
+    /// How long after its production an event's action was acknowledged; once an action.
     pub fn end_to_end(&self, took: Duration) {
         self.0.meters.end_to_end.record(took);
     }
@@ -215,13 +229,20 @@ impl Telemetry {
 
     /// A thread waited for room in a queue.
     pub fn back_pressure(&self, queue: Queue, waited: Duration) {
-        let ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-        self.0.meters.back_pressure[queue as usize].increment(ms);
+        let Some(all_us) = self.0.waited_us.get(queue as usize) else { return };
+        let us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        let all_us = all_us.fetch_add(us, Ordering::Relaxed).saturating_add(us);
+        self.0.meters.back_pressure[queue as usize].absolute(all_us / 1000);
     }
 
-    /// A Kafka transaction did not commit.
+    /// A Kafka transaction did not commit; or, at least once, messages or offsets were not acknowledged.
     pub fn transaction_failed(&self) {
         self.0.meters.transaction_failures.increment(1);
+    }
+
+    /// The service starts over from the lease.
+    pub fn started_over(&self) {
+        self.0.meters.start_overs.increment(1);
     }
 
     /// A checkpoint became durable. Its time and the event time it reaches are told to [`Health`].
@@ -255,20 +276,27 @@ impl Telemetry {
 
     pub(crate) fn http_request(&self, status: u16) {
         let of = [("status", status.to_string())];
-        meters::counter(&self.0.recorder, &names::HTTP, &of).increment(1);
+        meters::counter(&*self.0.recorder, &names::HTTP, &of).increment(1);
     }
 
     pub(crate) fn answered(&self, queries: u64) {
         self.0.meters.queries.increment(queries);
     }
 
-    /// Empties the histograms' buffers; every few seconds, whether or not somebody reads the metrics.
-    pub fn upkeep(&self) {
+    /// Takes what health knows as of now, and empties the histograms' buffers; every few seconds, whether or not somebody
+    /// reads the metrics.
+    pub fn upkeep(&self, health: &Health) {
+        self.look(health);
         self.0.handle.run_upkeep();
     }
 
     /// All metrics in Prometheus' text format, with what health knows as of now.
     pub fn render(&self, health: &Health) -> String {
+        self.look(health);
+        self.0.handle.render()
+    }
+
+    fn look(&self, health: &Health) {
         let m = &self.0.meters;
         let seen = health.seen();
         for (gauge, state) in m.states.iter().zip(State::ALL) {
@@ -283,17 +311,16 @@ impl Telemetry {
         m.store_up.set(f64::from(u8::from(seen.store == Some(true))));
         for ((topic, partition), lag) in &seen.lags {
             let of = [("topic", topic.clone()), ("partition", partition.to_string())];
-            meters::gauge(&self.0.recorder, &names::LAG, &of).set(lag.unwrap_or(-1) as f64);
+            meters::gauge(&*self.0.recorder, &names::LAG, &of).set(lag.unwrap_or(-1) as f64);
             let stopped = seen.stopped.contains_key(&(topic.clone(), *partition));
             let stopped = f64::from(u8::from(stopped));
-            meters::gauge(&self.0.recorder, &names::STOPPED, &of).set(stopped);
+            meters::gauge(&*self.0.recorder, &names::STOPPED, &of).set(stopped);
         }
-        self.0.handle.render()
     }
 
     /// The recorder behind the handle, for metrics of other libraries.
     pub fn recorder(&self) -> &dyn Recorder {
-        &self.0.recorder
+        &*self.0.recorder
     }
 }
 

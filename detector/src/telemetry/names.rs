@@ -71,19 +71,21 @@ metrics! {
     ERASED: Counter "detector_erased_total" "accounts" []
         "Accounts erased on request.";
     STAGE: Histogram "detector_stage_seconds" "seconds" ["stage"]
-        "Time of one batch in one stage: decode, step, finish, publish.";
+        "Time of one batch in decode (bytes to events), step (the engine) and finish (reasons, bytes); publish: of one commit, which may have many batches.";
     END_TO_END: Histogram "detector_end_to_end_seconds" "seconds" []
-        "From an event's time of production (its Kafka timestamp) until its action was acknowledged.";
+        "From an event's time of production (its Kafka timestamp) until its action was committed, or acknowledged at least once; one for each action, reversals apart.";
     LAG: Gauge "detector_consumer_lag" "messages" ["topic", "partition"]
         "Messages of a partition that are not taken yet.";
     STOPPED: Gauge "detector_partition_stopped" "0 or 1" ["topic", "partition"]
         "1: the partition cannot be read on, because messages are gone that were to be read; the others are.";
     QUEUE_DEPTH: Gauge "detector_queue_depth" "batches" ["queue"]
-        "What waits between two threads.";
+        "What waits between two threads: decoded (source to engine), effects (engine to publisher), checkpoint (not durable yet), queries (HTTP to engine).";
     BACK_PRESSURE: Counter "detector_back_pressure_milliseconds_total" "milliseconds" ["queue"]
-        "Time in which a thread waited because the queue behind it was full.";
+        "Time in which a thread waited because the queue behind it was full: decoded, effects, checkpoint.";
     TRANSACTION_FAILURES: Counter "detector_kafka_transaction_failures_total" "transactions" []
-        "Kafka transactions that did not commit.";
+        "Kafka transactions that did not commit; at least once: messages or offsets that were not acknowledged.";
+    START_OVERS: Counter "detector_start_overs_total" "starts" []
+        "Times that the service began again from the lease, for a reason that its log has.";
     SOURCE_UP: Gauge "detector_source_up" "0 or 1" []
         "Whether the source (Kafka) answers.";
     STORE_UP: Gauge "detector_redis_up" "0 or 1" []

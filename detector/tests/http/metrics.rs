@@ -41,8 +41,13 @@ fn the_metrics_are_those_of_the_list_with_what_was_told() {
     t.latency(Stage::Step, Duration::from_micros(30));
     t.end_to_end(Duration::from_millis(4));
     t.queue_depth(Queue::Decoded, 3);
-    t.back_pressure(Queue::Effects, Duration::from_millis(12));
+    for _ in 0..30 {
+        t.back_pressure(Queue::Effects, Duration::from_micros(400));
+    }
+    t.back_pressure(Queue::Queries, Duration::from_secs(1));
     t.transaction_failed();
+    t.started_over();
+    t.started_over();
     t.replay(90, 10);
     t.size(&engine::Size { accounts: 3, entities: 1, links: 4, bytes: 99 });
     t.checkpoint_done(&CheckpointDone { took: Duration::from_millis(500), bytes: 700, records: 8 });
@@ -78,6 +83,7 @@ fn the_metrics_are_those_of_the_list_with_what_was_told() {
         ("detector_queue_depth", &[("queue", "decoded")], 3.0),
         ("detector_back_pressure_milliseconds_total", &[("queue", "effects")], 12.0),
         ("detector_kafka_transaction_failures_total", &[], 1.0),
+        ("detector_start_overs_total", &[], 2.0),
         ("detector_checkpoint_age_seconds", &[], 2.0),
         ("detector_feature_freshness_seconds", &[], 2.0),
         ("detector_checkpoint_bytes", &[], 700.0),
@@ -128,7 +134,7 @@ fn the_metrics_are_those_of_the_list_with_what_was_told() {
 #[test]
 fn the_document_lists_what_the_code_has() {
     let doc = include_str!("../../../docs/metrics.md");
-    let rows = doc.lines().filter(|line| line.starts_with("| `"));
+    let rows = doc.lines().filter(|line| line.starts_with("| `detector_"));
     let documented: Vec<String> = rows.map(String::from).collect();
     let listed: Vec<String> = names::ALL
         .iter()

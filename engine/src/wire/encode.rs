@@ -96,7 +96,7 @@ pub struct ViaV1 {
 pub struct EventRefV1 {
     /// Its id.
     pub id: String,
-    /// Where it came from: a topic, or a file's name.
+    /// The topic that it came from; null in runs over files, and where no event led to it.
     pub topic: Option<String>,
     /// Partition of the topic.
     pub partition: i32,

@@ -93,7 +93,8 @@ impl Run {
                 let id = || compact_str::format_compact!("line-{}", self.offset);
                 let event = self.decoder.event(text.as_bytes(), id);
                 let event = event.unwrap_or_else(|e| panic!("{text}: {e:?}"));
-                Input::Event(event, SourceRef { partition: 0, offset: self.offset })
+                let source = SourceRef { offset: self.offset, ..SourceRef::default() };
+                Input::Event(event, source)
             }
             Message::Label(text) => {
                 let label = self.decoder.label(text.as_bytes());

@@ -46,7 +46,7 @@ pub fn expected(
 ) -> Result<Expected, String> {
     let runs = order(&topics::lines(section, &section.journal))?;
 
-    let mut line = Line::new(loaded);
+    let mut line = Line::new(loaded, &section.events);
     let mut queues = inputs.messages.clone();
     let mut rebuilt = rebuilt.iter();
     let mut next = rebuilt.next();
@@ -107,22 +107,25 @@ fn take(queues: &mut BTreeMap<Tp, VecDeque<Message>>, run: &Run) -> Result<Vec<M
 }
 
 struct Line {
+    topics: Vec<String>,
     engine: Engine,
     expected: Expected,
 }
 
-fn engine(loaded: &Loaded) -> Engine {
+fn engine(loaded: &Loaded, topics: &[String]) -> Engine {
     assert!(loaded.config.model.path.is_none(), "this run is without a model");
     let mut engine = Engine::new(loaded.config.clone(), None, engine::Options::default())
         .unwrap_or_else(|problems| panic!("the configuration is good: {problems:?}"));
     engine.name_forgotten();
+    engine.reads_from(topics);
     engine.want(Wanted { scores: true, ..Wanted::default() });
     engine
 }
 
 impl Line {
-    fn new(loaded: &Loaded) -> Self {
-        Self { engine: engine(loaded), expected: Expected::default() }
+    fn new(loaded: &Loaded, topics: &[String]) -> Self {
+        let (engine, topics) = (engine(loaded, topics), topics.to_vec());
+        Self { topics, engine, expected: Expected::default() }
     }
 
     fn step(&mut self, run: &Run, messages: Vec<Message>) {
@@ -157,7 +160,7 @@ impl Line {
 
     /// As `--rebuild-from earliest` does it.
     fn rebuild(&mut self, loaded: &Loaded, inputs: &Inputs, at: &Offsets) {
-        self.engine = engine(loaded);
+        self.engine = engine(loaded, &self.topics);
         self.engine.want(Wanted { state_only: true, ..Wanted::default() });
         let mut queues: BTreeMap<&Tp, VecDeque<&Message>> = BTreeMap::new();
         for (tp, queue) in &inputs.messages {
@@ -227,7 +230,7 @@ pub fn compare<T: Ord + Clone>(found: &[T], expected: &[T]) -> (Vec<T>, Vec<T>, 
 
 /// Everything that the inputs hold, as the service reads it.
 pub fn inputs(section: &KafkaSection, loaded: &Loaded) -> Inputs {
-    let engine = engine(loaded);
+    let engine = engine(loaded, &section.events);
     let times = section.check().unwrap_or_else(|e| panic!("the section is good: {e:?}"));
     let reader = detector::kafka::source::Reader::new(
         std::sync::Arc::new(engine.decoder()),

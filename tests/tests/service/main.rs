@@ -15,4 +15,5 @@ mod reload;
 mod schemas;
 mod secure;
 mod standby;
+mod telemetry;
 mod watch;
