@@ -7,19 +7,22 @@ use std::time::{Duration, Instant};
 
 /// The line may stand still for about so long at the cut.
 const STOP_MAX: Duration = Duration::from_millis(10);
-/// A slice while no input waits.
-const SLICE_IDLE: Duration = Duration::from_micros(500);
 /// Records between two looks at the clock.
 const RECORDS: usize = 64;
-/// Longest slice while input waits.
-const SLICE_MAX: Duration = Duration::from_millis(5);
-/// While input waits, copying gets so much of the line's own time ...
-const SHARE: f64 = 0.25;
-/// ... and twice as much with every second, and with every round that met no pause of the input or left more than [`HEADWAY`] of what
-/// it began with, up to so many times; such a round was the last then.
-const PRESSURE_MAX: u32 = 6;
+/// Longest slice.
+const SLICE_MAX: Duration = Duration::from_millis(2);
+/// While there is input, copying gets so much of the time ...
+const SHARE: f64 = 0.15;
+const SHARE_MAX: f64 = 0.9;
+/// ... and twice as much whenever it has lasted so long again ...
+const PRESSED_EVERY: Duration = Duration::from_secs(4);
+/// ... and with every round that leaves more than this of what it began with. Such a round at the highest share was the last.
 const HEADWAY: f64 = 0.8;
 const ROUNDS_MAX: u32 = 24;
+/// After so long without input, copying may have all of the time.
+const QUIET: Duration = Duration::from_millis(20);
+/// With a cut under way, input is waited for no longer than this at a time.
+pub const TURN: Duration = Duration::from_millis(1);
 /// Copies lie one after the other in blocks of this size, or their own where they are longer.
 const BLOCK: usize = 1 << 20;
 /// Blocks that are kept to be used again.
@@ -92,10 +95,13 @@ pub struct Cutting {
     copies: Copies,
     rounds: u32,
     began_with: usize,
-    /// No input waited at some time of this round.
-    paused: bool,
+    /// Rounds without headway.
     pressure: u32,
     begun: Instant,
+    last_input: Instant,
+    /// Up to when time was shared out, and what copying has of it.
+    shared: Instant,
+    credit: Duration,
     copied: usize,
     spent: Duration,
 }
@@ -104,25 +110,42 @@ impl Cutting {
     /// Takes the list of what changed; `copies` is empty memory.
     pub fn begin(engine: &mut Engine, copies: Copies) -> Self {
         let left = engine.take_changed();
-        let (began_with, spent) = (left.len(), Duration::ZERO);
-        let (rounds, paused, pressure, copied) = (1, false, 0, 0);
-        let begun = Instant::now();
-        Self { left, copies, rounds, began_with, paused, pressure, begun, copied, spent }
+        let began_with = left.len();
+        let now = Instant::now();
+        Self {
+            left,
+            copies,
+            rounds: 1,
+            began_with,
+            pressure: 0,
+            begun: now,
+            last_input: now,
+            shared: now,
+            credit: Duration::ZERO,
+            copied: 0,
+            spent: Duration::ZERO,
+        }
     }
 
-    /// Copies for a moment: for some of the time that the line `worked` since the last time, or where it had no input, in that pause.
-    /// It comes to an end however fast the line is. True: what is left can be copied at once.
-    pub fn go_on(&mut self, engine: &mut Engine, worked: Option<Duration>) -> bool {
+    /// Copies for a moment: for some of the time that went by since the last one, and without a limit while there is no input. It
+    /// comes to an end however fast the line is. True: what is left can be copied at once.
+    pub fn go_on(&mut self, engine: &mut Engine, had_input: bool) -> bool {
         let begun = Instant::now();
-        self.paused |= worked.is_none();
-        let seconds = u32::try_from(self.begun.elapsed().as_secs()).unwrap_or(u32::MAX);
-        let pressure = self.pressure.saturating_add(seconds).min(PRESSURE_MAX);
-        let share = SHARE * f64::from(1u32 << pressure);
-        let slice = worked.map_or(SLICE_IDLE, |worked| worked.mul_f64(share).min(SLICE_MAX));
-        while begun.elapsed() < slice && !self.left.is_empty() {
+        if had_input {
+            self.last_input = begun;
+        }
+        let pressed = (begun - self.begun).as_secs_f64() / PRESSED_EVERY.as_secs_f64();
+        let share = (SHARE * (f64::from(self.pressure) + pressed.floor()).exp2()).min(SHARE_MAX);
+        let quiet = begun - self.last_input > QUIET;
+        self.credit += (begun - self.shared).mul_f64(if quiet { 1.0 } else { share });
+        self.credit = if quiet { SLICE_MAX } else { self.credit.min(SLICE_MAX) };
+        self.shared = begun;
+        while begun.elapsed() < self.credit && !self.left.is_empty() {
             self.copy(engine, RECORDS);
         }
-        self.spent += begun.elapsed();
+        let took = begun.elapsed();
+        self.credit = self.credit.saturating_sub(took);
+        self.spent += took;
         if !self.left.is_empty() {
             return false;
         }
@@ -131,11 +154,11 @@ impl Cutting {
         let per_record = self.spent.as_secs_f64() / self.copied.max(1) as f64;
         let short = left as f64 * per_record <= STOP_MAX.as_secs_f64();
         let headway = left as f64 <= self.began_with as f64 * HEADWAY;
-        if short || !headway && pressure >= PRESSURE_MAX || self.rounds >= ROUNDS_MAX {
+        if short || !headway && share >= SHARE_MAX || self.rounds >= ROUNDS_MAX {
             return true;
         }
-        self.pressure += u32::from(!self.paused || !headway);
-        (self.began_with, self.paused) = (left, false);
+        self.pressure += u32::from(!headway);
+        self.began_with = left;
         self.rounds += 1;
         false
     }

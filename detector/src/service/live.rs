@@ -2,7 +2,7 @@
 
 use super::again;
 use super::checkpoints::{Checkpoints, Job, Outcome};
-use super::cut::{Copies, Cutting};
+use super::cut::{Copies, Cutting, TURN};
 use super::ends::{Ends, locked, watch};
 use super::layout::Layout;
 use super::position::Detail;
@@ -225,14 +225,13 @@ impl Line<'_> {
             self.around.telemetry.back_pressure(Queue::Checkpoint, LOOK_AROUND);
             return Ok(());
         }
-        let wait = if self.cutting.is_some() { Duration::ZERO } else { LOOK_AROUND };
+        let wait = if self.cutting.is_some() { TURN } else { LOOK_AROUND };
         let received = self.source.as_ref().map(|source| source.out.recv_timeout(wait));
-        let begun = Instant::now();
-        let mut worked = None;
+        let mut had_input = false;
         match received {
             Some(Ok(FromSource::Batch(batch))) => {
                 self.step(batch)?;
-                worked = Some(begun.elapsed());
+                had_input = true;
             }
             Some(Ok(FromSource::Lost)) => self.lost()?,
             Some(Ok(FromSource::Failed(trouble))) => return Err(trouble),
@@ -250,7 +249,7 @@ impl Line<'_> {
                 Cutting::begin(&mut self.engine, std::mem::take(&mut self.spare))
             });
         }
-        if self.cutting.as_mut().is_some_and(|cutting| cutting.go_on(&mut self.engine, worked)) {
+        if self.cutting.as_mut().is_some_and(|cutting| cutting.go_on(&mut self.engine, had_input)) {
             self.checkpoint()?;
         }
         Ok(())
