@@ -235,7 +235,7 @@ impl Telemetry {
         self.0.meters.back_pressure[queue as usize].absolute(all_us / 1000);
     }
 
-    /// A Kafka transaction did not commit; or, at least once, messages or offsets were not acknowledged.
+    /// A Kafka transaction did not commit; or, at least once, messages were not acknowledged.
     pub fn transaction_failed(&self) {
         self.0.meters.transaction_failures.increment(1);
     }

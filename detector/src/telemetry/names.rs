@@ -83,7 +83,7 @@ metrics! {
     BACK_PRESSURE: Counter "detector_back_pressure_milliseconds_total" "milliseconds" ["queue"]
         "Time in which a thread waited because the queue behind it was full: decoded, effects, checkpoint.";
     TRANSACTION_FAILURES: Counter "detector_kafka_transaction_failures_total" "transactions" []
-        "Kafka transactions that did not commit; at least once: messages or offsets that were not acknowledged.";
+        "Kafka transactions that did not commit; at least once: messages that were not acknowledged.";
     START_OVERS: Counter "detector_start_overs_total" "starts" []
         "Times that the service began again from the lease, for a reason that its log has.";
     SOURCE_UP: Gauge "detector_source_up" "0 or 1" []
