@@ -132,6 +132,18 @@ impl ProducerContext for Context {
     }
 }
 
+/// Where a publisher begins.
+pub struct Beginning<'a> {
+    /// The state does not come from what was taken before.
+    pub anew: bool,
+    /// What is committed with the mark.
+    pub start: Offsets,
+    /// What the journal has up to here is to be published again.
+    pub at: &'a Offsets,
+    /// Where outputs stand.
+    pub committed: &'a Committed,
+}
+
 /// A producer that has ended its predecessor's last transaction; not publishing yet.
 pub struct Prepared {
     producer: BaseProducer<Context>,
@@ -225,21 +237,18 @@ impl Prepared {
         send_record(&self.producer, record)
     }
 
-    /// Begins to publish. `committed` is where outputs stand; a mark goes to the journal first, and `start` is committed with it. What
-    /// the journal has up to `at` is to be published again.
+    /// Begins to publish; a mark goes to the journal first.
     ///
     /// # Errors
     /// When no thread can be made.
     pub fn start(
         self,
         finisher: Arc<Finisher>,
-        anew: bool,
-        start: Offsets,
-        at: &Offsets,
-        committed: &Committed,
+        beginning: Beginning<'_>,
         commit_interval: Duration,
         telemetry: Telemetry,
     ) -> Result<Publisher, Trouble> {
+        let Beginning { anew, start, at, committed } = beginning;
         if let Ok(mut next) = self.deliveries.next.lock() {
             next.insert((self.section.journal.clone(), 0), committed.journal);
             next.extend(

@@ -13,7 +13,7 @@ use super::{Around, Settings, Stop};
 use crate::health::State;
 use crate::kafka::client::{self, Trouble};
 use crate::kafka::journal::{Offsets, Run, Tp};
-use crate::kafka::publish::{Outputs, Publisher};
+use crate::kafka::publish::{Beginning, Outputs, Publisher};
 use crate::kafka::source::{Batch, Change, FromSource, Original, Source};
 use crate::kafka::topics::Topics;
 use crate::store::redis::Shards;
@@ -106,15 +106,9 @@ pub fn run<S: Shards + Send + 'static>(
     let interval = Duration::from_millis(settings.times.commit_interval_ms.max(1) as u64);
     let writer = producer.writer().to_owned();
     let leads_to = again.as_ref().map_or_else(|| at.clone(), |a| a.order.leads_to(at.clone()));
-    let publisher = producer.start(
-        engine.finisher(),
-        anew,
-        at.clone(),
-        &leads_to,
-        &outputs,
-        interval,
-        around.telemetry.clone(),
-    )?;
+    let beginning = Beginning { anew, start: at.clone(), at: &leads_to, committed: &outputs };
+    let telemetry = around.telemetry.clone();
+    let publisher = producer.start(engine.finisher(), beginning, interval, telemetry)?;
     let layout = Layout::of(&engine);
     store.publish_layout(&layout.features, &layout.to_json())?;
     let checkpoints = Checkpoints::start(store, unread)

@@ -82,7 +82,11 @@ impl Ordered {
 
     /// Assigns anew where each queue ends: what the client still hands out from before is known by its offset.
     fn assign(&mut self) -> Result<(), Trouble> {
-        self.queues.values_mut().for_each(|queue| queue.paused = false);
+        // The client keeps a partition that is paused so, over a new assignment, too.
+        for (tp, queue) in self.queues.iter_mut().filter(|(_, queue)| queue.paused) {
+            only(tp, |list| self.consumer.resume(list))?;
+            queue.paused = false;
+        }
         let at: Offsets = self.queues.iter().map(|(tp, queue)| (tp.clone(), queue.next)).collect();
         let assigned = source::list(&at).and_then(|list| self.consumer.assign(&list));
         assigned.map_err(|e| Trouble::of("cannot read again", &e))

@@ -12,6 +12,7 @@ mod paused;
 mod rebuild;
 mod refusals;
 mod reload;
+mod replay;
 mod schemas;
 mod secure;
 mod standby;
