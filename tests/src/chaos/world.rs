@@ -332,7 +332,11 @@ fn copy_folder(from: &Path, to: &Path) {
         if entry.file_type().expect("it has a type").is_dir() {
             copy_folder(&entry.path(), &into);
         } else {
-            std::fs::copy(entry.path(), into).expect("it can be copied");
+            match std::fs::copy(entry.path(), into) {
+                // What Redis forked to rewrite its file may still clean up behind itself.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                copied => drop(copied.expect("it can be copied")),
+            }
         }
     }
 }
