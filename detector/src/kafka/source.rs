@@ -145,6 +145,12 @@ impl Reader {
         self
     }
 
+    /// Whether reading this message may have to wait.
+    pub fn may_wait(&self, message: &BorrowedMessage<'_>) -> bool {
+        let registry = self.registry.as_ref().zip(message.payload());
+        registry.is_some_and(|(registry, payload)| registry.asks_for(payload))
+    }
+
     /// Adds a message to a batch. False: it was not added, because its schema was waited for and the wait was given up.
     #[must_use]
     pub fn read(&self, message: &BorrowedMessage<'_>, batch: &mut Batch) -> bool {
@@ -368,6 +374,13 @@ fn poll(
                     Some(next) if message.offset() < *next => {}
                     Some(next) => {
                         *next = message.offset() + 1;
+                        // What came before it waits for nothing.
+                        if batch.begun.is_some()
+                            && reader.may_wait(&message)
+                            && !to.send(FromSource::Batch(std::mem::take(&mut batch)))
+                        {
+                            return;
+                        }
                         if !reader.read(&message, &mut batch) {
                             return;
                         }

@@ -152,7 +152,7 @@ impl Registry {
             let detail = "cut off in the number of its schema".to_owned();
             return Err(reject(RejectCode::Undecodable, detail));
         };
-        let number = head[1..].iter().fold(0u32, |n, byte| n << 8 | u32::from(*byte));
+        let number = number_of(&head[1..]);
         let schema = match self.schema(number, stop)? {
             Known::Schema(schema) => schema,
             Known::Not(reject) => return Err(NoJson::Reject(reject)),
@@ -166,6 +166,17 @@ impl Registry {
             .map_err(|why| reject(RejectCode::Undecodable, format!("schema {number}: {why}")))?;
         let bytes = serde_json::to_vec(&value);
         bytes.map(Cow::Owned).map_err(|e| reject(RejectCode::Undecodable, e.to_string()))
+    }
+
+    /// Whether [`Registry::json`] has to ask for this message's schema, and may have to wait for it.
+    pub fn asks_for(&self, message: &[u8]) -> bool {
+        let number = message.first().filter(|first| **first == 0).and(message.get(1..HEAD));
+        let Some(number) = number.map(number_of) else { return false };
+        match self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&number) {
+            Some((Known::Not(_), since)) => since.elapsed() > UNKNOWN_FOR,
+            Some(_) => false,
+            None => true,
+        }
     }
 
     fn schema(&self, number: u32, stop: &dyn Fn() -> bool) -> Result<Known, NoJson> {
@@ -282,6 +293,11 @@ impl Registry {
 }
 
 /// The beginning of a text that others wrote.
+/// A schema's number: big endian.
+fn number_of(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0, |n, byte| n << 8 | u32::from(*byte))
+}
+
 fn short(text: &str) -> String {
     text.replace(['\n', '\r'], " ").chars().take(200).collect()
 }
