@@ -79,6 +79,30 @@ impl Engine {
         }
     }
 
+    /// Reads what copying the records of these accounts will read.
+    pub(crate) fn warm_accounts(&self, ids: &[u32]) {
+        for &id in ids {
+            self.graph.warm(id);
+            read(self.accounts.acting.get(id));
+        }
+        for &id in ids {
+            self.graph.warm_links(id);
+            read(self.accounts.received(id).unwrap_or_default());
+        }
+    }
+
+    /// As `warm_accounts`, for things of a kind.
+    pub(crate) fn warm_entities(&self, kind: usize, ids: &[u32]) {
+        let Some(entities) = self.kinds[kind].as_ref() else { return };
+        for &id in ids {
+            self.graph.warm_node(self.nodes.node(kind as u8, id));
+            read(entities.profiles.get(id));
+        }
+        for &id in ids {
+            self.graph.warm_members(self.nodes.node(kind as u8, id));
+        }
+    }
+
     fn warm_tables(&self, arrived: &Arrived) {
         let hashes = &arrived.hashes;
         self.accounts.keys.warm(hashes.account);

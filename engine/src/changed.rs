@@ -4,6 +4,10 @@ use crate::intern::Interner;
 use crate::named::{Name, Save};
 use crate::step::Engine;
 use compact_str::CompactString;
+use smallvec::SmallVec;
+
+/// Records whose memory is read side by side before they are copied.
+const WARM: usize = 16;
 
 /// Everything that was touched in some time. A list may hold more than what really changed, never less.
 #[derive(Debug, Default)]
@@ -29,13 +33,16 @@ impl Keys {
         self.put_in_order();
     }
 
-    /// Takes up to `left` names off, of a kind with these keys; `write` puts a value behind what is in the buffer.
+    /// Takes up to `left` names off, of a kind with these keys; `write` puts a value behind what is in the buffer, and `warm` reads what
+    /// it will need.
+    #[expect(clippy::too_many_arguments, reason = "one caller, for two kinds of records")]
     pub fn take(
         &mut self,
         left: &mut usize,
         keys: &Interner,
         kind: &CompactString,
         buffer: &mut Vec<u8>,
+        warm: &dyn Fn(&[u32]),
         write: &mut dyn FnMut(u32, &mut Vec<u8>),
         save: &mut Save<'_>,
     ) {
@@ -47,10 +54,19 @@ impl Keys {
                 save(Name::Profile { kind: kind.clone(), key }, None);
             }
         }
+        let mut warmed = 0;
         while *left > 0
             && let Some(id) = self.ids.pop()
         {
             *left -= 1;
+            if warmed == 0 {
+                warmed = WARM.min(*left + 1).min(self.ids.len() + 1);
+                let mut next: SmallVec<[u32; WARM]> = SmallVec::new();
+                let before = &self.ids[self.ids.len() + 1 - warmed..];
+                next.extend(before.iter().copied().chain([id]).filter(|id| keys.is_live(*id)));
+                warm(&next);
+            }
+            warmed -= 1;
             if keys.is_live(id) {
                 buffer.clear();
                 write(id, buffer);

@@ -57,12 +57,14 @@ impl Engine {
         let account = CompactString::const_new(ACCOUNT_KIND);
         let keys = &self.accounts.keys;
         let write = &mut |id, out: &mut Vec<u8>| self.named_account(id, out);
-        changed.accounts.take(&mut left, keys, &account, &mut buffer, write, save);
+        let warm = &|ids: &[u32]| self.warm_accounts(ids);
+        changed.accounts.take(&mut left, keys, &account, &mut buffer, warm, write, save);
         for (number, of_kind) in changed.kinds.iter_mut().enumerate() {
             let Some(kind) = self.kinds[number].as_ref() else { continue };
             let name: CompactString = self.schema.kinds()[number].name.as_str().into();
             let write = &mut |id, out: &mut Vec<u8>| self.named_entity(number, id, out);
-            of_kind.take(&mut left, &kind.keys, &name, &mut buffer, write, save);
+            let warm = &|ids: &[u32]| self.warm_entities(number, ids);
+            of_kind.take(&mut left, &kind.keys, &name, &mut buffer, warm, write, save);
         }
         while left > 0
             && let Some(chunk) = changed.recent.pop()

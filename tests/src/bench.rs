@@ -1,24 +1,23 @@
 //! What the service does with Kafka and Redis on the same machine: events per second, CPU time per event of each process, and the
 //! time from producing an event to seeing its action.
 
+mod actions;
+
 use crate::instance::{Instance, Setup, free_port};
 use crate::stack::Stack;
 use crate::support::Scratch;
+use actions::Actions;
 use detector::kafka::config::KafkaSection;
 use detector::kafka::journal::Offsets;
 use detector::kafka::topics::Topics;
 use detector::workload::{Workload, random_bundle};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 const PARTITIONS: u32 = 16;
-const ACTION_PARTITIONS: i32 = 2;
 /// As the fixed workload has it.
 const TREES: u32 = 300;
 const LEAVES: u32 = 31;
@@ -438,79 +437,4 @@ fn cpu_seconds(id: u32) -> f64 {
         text.rsplit(')').next().expect("it has a name").split_whitespace().collect();
     let ticks = |at: usize| fields[at].parse::<f64>().expect("a number");
     (ticks(11) + ticks(12)) / TICKS
-}
-
-/// A subscriber to the actions.
-struct Actions {
-    seen: Arc<std::sync::Mutex<Vec<(u64, u64)>>>,
-    count: Arc<AtomicU64>,
-    twice: Arc<AtomicU64>,
-    begun: Arc<std::sync::Mutex<Instant>>,
-    stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<()>,
-}
-
-impl Actions {
-    /// Watches from the end of the topic on.
-    fn watch(stack: &Stack) -> Self {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", stack.bootstrap())
-            .set("group.id", "bench")
-            .set("isolation.level", "read_committed")
-            .set("fetch.wait.max.ms", "5")
-            .create()
-            .expect("a consumer can be made");
-        let mut list = TopicPartitionList::new();
-        for partition in 0..ACTION_PARTITIONS {
-            let (_, end) = consumer
-                .fetch_watermarks("actions", partition, Duration::from_secs(30))
-                .expect("Kafka answers");
-            list.add_partition_offset("actions", partition, Offset::Offset(end)).expect("valid");
-        }
-        consumer.assign(&list).expect("the partitions can be taken");
-        let (seen, count, twice) =
-            <(Arc<std::sync::Mutex<Vec<_>>>, Arc<AtomicU64>, Arc<AtomicU64>)>::default();
-        let stop = Arc::new(AtomicBool::new(false));
-        let begun = Arc::new(std::sync::Mutex::new(Instant::now()));
-        let (s, c, t, e, b) =
-            (seen.clone(), count.clone(), twice.clone(), stop.clone(), begun.clone());
-        let thread = std::thread::spawn(move || {
-            let mut ids: HashSet<String> = HashSet::new();
-            while !e.load(SeqCst) {
-                let Some(found) = consumer.poll(Duration::from_millis(50)) else { continue };
-                let message = found.expect("Kafka sends");
-                let at = b.lock().expect("nobody panicked").elapsed().as_micros() as u64;
-                let action: serde_json::Value =
-                    serde_json::from_slice(message.payload().unwrap_or_default()).expect("JSON");
-                c.fetch_add(1, SeqCst);
-                if !ids.insert(action["action_id"].as_str().expect("an id").to_owned()) {
-                    t.fetch_add(1, SeqCst);
-                }
-                let id = action["event"]["id"].as_str().and_then(|id| id.strip_prefix("e-"));
-                if let Some(serial) = id.and_then(|id| id.parse().ok()) {
-                    s.lock().expect("nobody panicked").push((serial, at));
-                }
-            }
-        });
-        Self { seen, count, twice, begun, stop, thread }
-    }
-
-    /// Times count from here.
-    fn begins(&self, at: Instant) {
-        *self.begun.lock().expect("nobody panicked") = at;
-    }
-
-    /// How many came, and how many of them twice; waits until no more come.
-    fn ended(self) -> (u64, u64) {
-        loop {
-            let before = self.count.load(SeqCst);
-            std::thread::sleep(Duration::from_millis(1000));
-            if self.count.load(SeqCst) == before {
-                break;
-            }
-        }
-        self.stop.store(true, SeqCst);
-        self.thread.join().expect("it does not panic");
-        (self.count.load(SeqCst), self.twice.load(SeqCst))
-    }
 }

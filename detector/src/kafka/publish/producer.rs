@@ -1,0 +1,175 @@
+//! The producer of all outputs: what became of its messages, and whose the journal is.
+
+use super::PATIENCE;
+use super::records::{acknowledged, send_record};
+use crate::kafka::client::{self, Quiet, QuietConsumer, Trouble};
+use crate::kafka::config::{Delivery, KafkaSection};
+use crate::kafka::fence::Chain;
+use crate::kafka::journal::{Entry, Record, Stood};
+use rdkafka::Message;
+use rdkafka::client::{ClientContext, OAuthToken};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How long a producer that failed is listened to.
+const HEARING: Duration = Duration::from_millis(50);
+
+/// Notes where messages came to lie.
+#[derive(Default)]
+pub(super) struct Deliveries {
+    pub(super) next: Mutex<BTreeMap<(String, i32), i64>>,
+    /// The first message that did not arrive: its topic, and why.
+    pub(super) failed: Mutex<Option<(String, KafkaError)>>,
+    /// The topic of the journal, and where it came to lie in it.
+    pub(super) journal: String,
+    pub(super) chain: Mutex<Chain>,
+}
+
+/// Shared with the client.
+pub struct Context {
+    deliveries: Arc<Deliveries>,
+    quiet: Quiet,
+}
+
+impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = Quiet::ENABLE_REFRESH_OAUTH_TOKEN;
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.quiet.error(error, reason);
+    }
+
+    fn generate_oauth_token(
+        &self,
+        config: Option<&str>,
+    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.quiet.generate_oauth_token(config)
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        match result {
+            Ok(message) => {
+                if let Ok(mut next) = self.deliveries.next.lock() {
+                    let next =
+                        next.entry((message.topic().to_owned(), message.partition())).or_insert(0);
+                    *next = (*next).max(message.offset() + 1);
+                }
+                if message.topic() == self.deliveries.journal
+                    && let Ok(mut chain) = self.deliveries.chain.lock()
+                {
+                    chain.delivered(message.offset());
+                }
+            }
+            Err((error, message)) => {
+                if let Ok(mut failed) = self.deliveries.failed.lock() {
+                    failed.get_or_insert((message.topic().to_owned(), error.clone()));
+                }
+            }
+        }
+    }
+}
+
+/// A producer that has ended its predecessor's last transaction; not publishing yet.
+pub struct Prepared {
+    pub(super) producer: BaseProducer<Context>,
+    pub(super) deliveries: Arc<Deliveries>,
+    pub(super) group: QuietConsumer,
+    pub(super) section: KafkaSection,
+    /// As the journal names this publisher.
+    pub(super) writer: String,
+    pub(super) epoch: u64,
+}
+
+impl Prepared {
+    /// Connects, and with transactions waits for the predecessor's last one to be decided or ends it.
+    ///
+    /// # Errors
+    /// When the brokers refuse, or cannot be reached for a minute.
+    pub fn new(section: &KafkaSection, epoch: u32) -> Result<Self, Trouble> {
+        let journal = section.journal.clone();
+        let deliveries = Arc::new(Deliveries { journal, ..Deliveries::default() });
+        let notes = deliveries.clone();
+        let wrap = |quiet| Context { deliveries: notes, quiet };
+        let producer: BaseProducer<Context> = client::create(&client::producer(section), wrap)?;
+        if section.security.has_tokens() {
+            let heard = producer.context().quiet.heard();
+            client::await_token(heard, || producer.poll(Duration::from_millis(20)));
+        }
+        if section.delivery == Delivery::ExactlyOnce {
+            producer
+                .init_transactions(PATIENCE)
+                .map_err(|e| Trouble::of("cannot begin to publish", &e))?;
+        }
+        let group = client::make(&client::consumer(section))?;
+        let writer = format!("{epoch}-{:016x}", rand::random::<u64>());
+        let (section, epoch) = (section.clone(), epoch.into());
+        Ok(Self { producer, deliveries, group, section, writer, epoch })
+    }
+
+    /// As the journal names this publisher.
+    pub fn writer(&self) -> &str {
+        &self.writer
+    }
+
+    /// At least once: takes the journal over. What others write to it from here on means nothing. With transactions their producer
+    /// is fenced already, and the first transaction says it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn take_over(&self) -> Result<(), Trouble> {
+        if self.section.delivery == Delivery::AtLeastOnce {
+            self.journal(Entry::Begins { epoch: self.epoch }, Stood::new())?;
+            self.checked("cannot take the journal over", acknowledged(&self.producer))?;
+        }
+        Ok(())
+    }
+
+    /// An outcome, if no message failed either; else the error that was first. Of a transaction the client tells that one only
+    /// with the next call that it refuses.
+    pub(super) fn checked(
+        &self,
+        what: &str,
+        outcome: Result<(), KafkaError>,
+    ) -> Result<(), Trouble> {
+        let Self { producer, deliveries, .. } = self;
+        producer.poll(if outcome.is_ok() { Duration::ZERO } else { HEARING });
+        let lost = deliveries.failed.lock().ok().and_then(|mut failed| failed.take());
+        let (what, error) = match (lost, outcome) {
+            (None, Ok(())) => return Ok(()),
+            (None, Err(error)) => (what.to_owned(), error),
+            (Some((topic, error)), _) => {
+                (format!("a message for topic `{topic}` was not delivered"), error)
+            }
+        };
+        let consequence = matches!(
+            error.rdkafka_error_code(),
+            Some(
+                RDKafkaErrorCode::State
+                    | RDKafkaErrorCode::PurgeQueue
+                    | RDKafkaErrorCode::PurgeInflight
+                    | RDKafkaErrorCode::Inconsistent
+            )
+        );
+        if let Some((code, reason)) = producer.client().fatal_error() {
+            return Err(Trouble::of(&format!("{what}: {reason}"), &KafkaError::Global(code)));
+        }
+        let ask = consequence && (self.section.delivery == Delivery::ExactlyOnce);
+        let first = if ask { producer.begin_transaction().err() } else { None };
+        Err(Trouble::of(&what, first.as_ref().unwrap_or(&error)))
+    }
+
+    pub(super) fn journal(&self, entry: Entry, actions: Stood) -> Result<(), Trouble> {
+        let record = Record { writer: Some(self.writer.clone()), actions, entry };
+        let bytes = serde_json::to_vec(&record).map_err(|e| Trouble::Fatal(e.to_string()))?;
+        let record =
+            BaseRecord::<[u8], [u8]>::to(&self.section.journal).partition(0).payload(&bytes);
+        send_record(&self.producer, record)
+    }
+}
