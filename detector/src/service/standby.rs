@@ -7,7 +7,7 @@ use super::{Around, Begin, Settings, Stop, position};
 use crate::health::{Following, State};
 use crate::kafka::client::Trouble;
 use crate::kafka::topics::Topics;
-use crate::store::redis::{Shards, Store};
+use crate::store::redis::{Shards, Store, Watch};
 use std::time::{Duration, Instant};
 
 /// The sign of life is looked for this often.
@@ -25,6 +25,7 @@ pub struct Standby {
     /// Not to be tried again before.
     not_before: Option<Instant>,
     failures: u32,
+    watch: Watch,
     asked_base: Option<Instant>,
 }
 
@@ -42,10 +43,21 @@ impl Standby {
         stop: &Stop,
     ) -> Result<bool, Trouble> {
         let (mut said, since) = (false, Instant::now());
+        let longest = 2 * settings.redis.lease_ttl();
         loop {
-            match store.is_owner_alive() {
-                Ok(false) => return Ok(!stop.asked()),
-                Ok(true) => around.health.store_up(true),
+            match store.sign_of_life() {
+                Ok(sign) => {
+                    let given = sign.is_some();
+                    if !self.watch.is_alive(sign, Instant::now(), longest) {
+                        if given {
+                            tracing::warn!(
+                                "the live instance's sign of life holds by Redis's clock, but is not renewed: taking over"
+                            );
+                        }
+                        return Ok(!stop.asked());
+                    }
+                    around.health.store_up(true);
+                }
                 // Whoever is live goes on without Redis for a while, and so does who follows it.
                 Err(error) if error.is_unavailable() && said => around.health.store_up(false),
                 Err(error) => return Err(error.into()),

@@ -5,7 +5,7 @@ use super::error::RedisStoreError;
 use super::protocol::Owner;
 use super::shards::Shards;
 use super::store::{Store, lost};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 impl<S: Shards> Store<S> {
     /// Says that the owner lives for another `ttl`. Call it every third of that. One round trip.
@@ -24,13 +24,20 @@ impl<S: Shards> Store<S> {
         self.beat("release", 0)
     }
 
-    /// Whether some owner gave a sign of life that still holds. One round trip; claims nothing.
+    /// An owner's last sign of life, if it has not run out by Redis's clock: each is another one. One round trip; claims nothing.
     ///
     /// # Errors
     /// When Redis cannot be asked, which says nothing about the owner.
+    pub fn sign_of_life(&mut self) -> Result<Option<String>, RedisStoreError> {
+        self.shards.alive().map_err(|e| RedisStoreError::from_call("heartbeat", e))
+    }
+
+    /// Whether there is one.
+    ///
+    /// # Errors
+    /// As [`Store::sign_of_life`].
     pub fn is_owner_alive(&mut self) -> Result<bool, RedisStoreError> {
-        let owner = self.shards.alive().map_err(|e| RedisStoreError::from_call("heartbeat", e))?;
-        Ok(owner.is_some())
+        Ok(self.sign_of_life()?.is_some())
     }
 
     /// Publishes the field table of a layout at `det:layout:<hash>`, for other readers. One round trip.
@@ -87,6 +94,29 @@ impl<S: Shards> Store<S> {
     }
 }
 
+/// Judges signs of life by a clock of its own: Redis's may be set back after a sign was given, which then holds for that much longer.
+#[derive(Debug, Default)]
+pub struct Watch {
+    last: Option<(String, Instant)>,
+}
+
+impl Watch {
+    /// Whether an owner lives that gave `sign`, seen `now`; not when it is the same for longer than `longest`.
+    pub fn is_alive(&mut self, sign: Option<String>, now: Instant, longest: Duration) -> bool {
+        let Some(sign) = sign else {
+            self.last = None;
+            return false;
+        };
+        match &self.last {
+            Some((last, since)) if *last == sign => now.duration_since(*since) <= longest,
+            _ => {
+                self.last = Some((sign, now));
+                true
+            }
+        }
+    }
+}
+
 /// The owner's sign of life, apart from the store.
 pub struct Heart<T> {
     shards: T,
@@ -125,5 +155,25 @@ fn beat(shards: &mut impl Shards, what: &str, call: Call) -> Result<(), RedisSto
         Ok(Reply::Done) => Ok(()),
         Ok(_) => Err(lost(0, what)),
         Err(why) => Err(RedisStoreError::from_call(what, why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sign_that_stays_the_same_is_none_after_a_while() {
+        let (mut watch, begun) = (Watch::default(), Instant::now());
+        let mut is_alive = |sign: Option<&str>, after_s: u64| {
+            let now = begun + Duration::from_secs(after_s);
+            watch.is_alive(sign.map(str::to_owned), now, Duration::from_secs(10))
+        };
+        assert!(!is_alive(None, 0));
+        assert!(is_alive(Some("a1"), 1) && is_alive(Some("a1"), 11));
+        assert!(!is_alive(Some("a1"), 12));
+        assert!(is_alive(Some("a2"), 13) && is_alive(Some("a2"), 23));
+        assert!(!is_alive(Some("a2"), 24) && !is_alive(None, 25));
+        assert!(is_alive(Some("a2"), 26));
     }
 }

@@ -25,7 +25,7 @@ mod twin;
 pub use call::{Call, CallError, Change, Durable, Guard, Item, Reply, Step};
 pub use config::{RedisMode, RedisSection};
 pub use error::RedisStoreError;
-pub use lease::Heart;
+pub use lease::{Heart, Watch};
 pub use names::{Domain, Keys, Name};
 pub use protocol::{
     FORMAT, Header, Offsets, Owner, Position, Refusal, Start, Tag, common_base, decide,

@@ -388,7 +388,8 @@ impl Shards for Client {
 
     fn alive(&mut self) -> Result<Option<String>, CallError> {
         let twin = self.twin.borrow();
-        Ok(twin.alive.as_ref().filter(|(_, until)| *until > twin.now_ms).map(|(o, _)| o.clone()))
+        let alive = twin.alive.as_ref().filter(|(_, until)| *until > twin.now_ms);
+        Ok(alive.map(|(owner, until)| format!("{owner}:{until}")))
     }
 
     fn set_reading(&mut self, _: u64) -> Result<(), CallError> {

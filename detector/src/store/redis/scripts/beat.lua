@@ -4,6 +4,8 @@ if head[1] ~= ARGV[1] or head[2] ~= ARGV[2] then return 'refused' end
 if ARGV[3] == '0' then
   redis.call('DEL', KEYS[2])
 else
-  redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+  -- Each one differs from the last, so that who looks can judge by its own clock.
+  local now = redis.call('TIME')
+  redis.call('SET', KEYS[2], ARGV[2] .. ':' .. now[1] .. '.' .. now[2], 'PX', ARGV[3])
 end
 return 'done'
