@@ -4,7 +4,7 @@
 //! the game in which a column that is not known is averaged out along the tree, weighted by the training rows (LightGBM's
 //! counts, XGBoost's sums of hessians) that went each way. Their algorithm 2 takes leaves x depth^2 per tree. Here the
 //! coalitions of a path are a polynomial, as in Yu, Xu, Nikolaidis, "Linear TreeShap" (2022), and Shapley's weights are
-//! its integral, which a Gauss rule of enough points gives exactly: see [`paths`]. Cost: leaves x (columns on the longest
+//! its integral, which a Gauss rule of enough points gives exactly (`attribution/paths.rs`). Cost: leaves x (columns on the longest
 //! path / 16) per tree, for flagged events, after the decision.
 
 mod paths;
