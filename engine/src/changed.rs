@@ -26,6 +26,16 @@ pub(crate) struct Keys {
     pub gone: Vec<(u64, CompactString)>,
 }
 
+/// Where the records of one kind are.
+pub(crate) struct Records<'a> {
+    pub keys: &'a Interner,
+    pub kind: CompactString,
+    /// Reads what `write` will read.
+    pub warm: &'a dyn Fn(&[u32]),
+    /// Puts a record behind what is in the buffer.
+    pub write: &'a dyn Fn(u32, &mut Vec<u8>),
+}
+
 impl Keys {
     fn add(&mut self, other: Self) {
         self.ids.extend(other.ids);
@@ -33,45 +43,33 @@ impl Keys {
         self.put_in_order();
     }
 
-    /// Takes up to `left` names off, of a kind with these keys; `write` puts a value behind what is in the buffer, and `warm` reads what
-    /// it will need.
-    #[expect(clippy::too_many_arguments, reason = "one caller, for two kinds of records")]
+    /// Takes up to `left` names off and saves what they name.
     pub fn take(
         &mut self,
         left: &mut usize,
-        keys: &Interner,
-        kind: &CompactString,
+        of: &Records<'_>,
         buffer: &mut Vec<u8>,
-        warm: &dyn Fn(&[u32]),
-        write: &mut dyn FnMut(u32, &mut Vec<u8>),
         save: &mut Save<'_>,
     ) {
+        let name = |key| Name::Profile { kind: of.kind.clone(), key };
         while *left > 0
             && let Some((hash, key)) = self.gone.pop()
         {
             *left -= 1;
-            if keys.find(hash).is_none() {
-                save(Name::Profile { kind: kind.clone(), key }, None);
+            if of.keys.find(hash).is_none() {
+                save(name(key), None);
             }
         }
-        let mut warmed = 0;
-        while *left > 0
-            && let Some(id) = self.ids.pop()
-        {
-            *left -= 1;
-            if warmed == 0 {
-                warmed = WARM.min(*left + 1).min(self.ids.len() + 1);
-                let mut next: SmallVec<[u32; WARM]> = SmallVec::new();
-                let before = &self.ids[self.ids.len() + 1 - warmed..];
-                next.extend(before.iter().copied().chain([id]).filter(|id| keys.is_live(*id)));
-                warm(&next);
-            }
-            warmed -= 1;
-            if keys.is_live(id) {
+        while *left > 0 && !self.ids.is_empty() {
+            let some = WARM.min(*left).min(self.ids.len());
+            *left -= some;
+            let mut ids: SmallVec<[u32; WARM]> = self.ids.drain(self.ids.len() - some..).collect();
+            ids.retain(|id| of.keys.is_live(*id));
+            (of.warm)(&ids);
+            for id in ids {
                 buffer.clear();
-                write(id, buffer);
-                let key = keys.text(id).into();
-                save(Name::Profile { kind: kind.clone(), key }, Some(buffer));
+                (of.write)(id, buffer);
+                save(name(of.keys.text(id).into()), Some(buffer));
             }
         }
     }

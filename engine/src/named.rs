@@ -4,7 +4,7 @@
 //! Value of a profile, little-endian: form (1 byte, 1), tag (1 byte, `a` or `e`), id (u32), then parts, each with its length
 //! (u32) before it: the record, the policy's record (accounts only), and the line of the link graph that others link to.
 
-use crate::changed::Changed;
+use crate::changed::{Changed, Records};
 use crate::snapshot::{LoadError, Loading, damaged, framed, get, key, put, take_array};
 use crate::step::Engine;
 use compact_str::{CompactString, format_compact};
@@ -54,17 +54,22 @@ impl Engine {
     /// list, and its newer value is then the one that counts.
     pub fn save_some(&self, changed: &mut Changed, most: usize, save: &mut Save<'_>) {
         let (mut left, mut buffer) = (most, Vec::with_capacity(4096));
-        let account = CompactString::const_new(ACCOUNT_KIND);
-        let keys = &self.accounts.keys;
-        let write = &mut |id, out: &mut Vec<u8>| self.named_account(id, out);
-        let warm = &|ids: &[u32]| self.warm_accounts(ids);
-        changed.accounts.take(&mut left, keys, &account, &mut buffer, warm, write, save);
+        let accounts = Records {
+            keys: &self.accounts.keys,
+            kind: CompactString::const_new(ACCOUNT_KIND),
+            warm: &|ids| self.warm_accounts(ids),
+            write: &|id, out| self.named_account(id, out),
+        };
+        changed.accounts.take(&mut left, &accounts, &mut buffer, save);
         for (number, of_kind) in changed.kinds.iter_mut().enumerate() {
             let Some(kind) = self.kinds[number].as_ref() else { continue };
-            let name: CompactString = self.schema.kinds()[number].name.as_str().into();
-            let write = &mut |id, out: &mut Vec<u8>| self.named_entity(number, id, out);
-            let warm = &|ids: &[u32]| self.warm_entities(number, ids);
-            of_kind.take(&mut left, &kind.keys, &name, &mut buffer, warm, write, save);
+            let things = Records {
+                keys: &kind.keys,
+                kind: self.schema.kinds()[number].name.as_str().into(),
+                warm: &|ids| self.warm_entities(number, ids),
+                write: &|id, out| self.named_entity(number, id, out),
+            };
+            of_kind.take(&mut left, &things, &mut buffer, save);
         }
         while left > 0
             && let Some(chunk) = changed.recent.pop()

@@ -5,4 +5,5 @@ pub mod burst;
 pub mod chaos;
 pub mod instance;
 pub mod stack;
+pub mod stand_in;
 pub mod support;

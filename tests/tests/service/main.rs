@@ -1,6 +1,6 @@
 //! The service against a real Kafka and a real Redis, which these tests start by `scripts/stack` and end themselves.
 
-use e2e::{instance, stack, support};
+use e2e::{instance, stack, stand_in, support};
 
 mod carry;
 mod conservation;

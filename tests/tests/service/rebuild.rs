@@ -3,12 +3,11 @@
 use crate::conservation::{configured, profiles};
 use crate::instance::{Instance, Setup};
 use crate::stack::Stack;
+use crate::stand_in;
 use crate::support::{json_lines, stream};
 use crate::watch::said;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -16,29 +15,15 @@ use std::time::{Duration, Instant};
 
 /// Messages by schema 1 are JSON, and the registry says so only while its door is open: who reads waits there, with signs of life.
 fn registry(open: &Arc<AtomicBool>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let url = format!("[\"http://{}\"]", listener.local_addr().expect("it is bound"));
     let open = open.clone();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let mut reader = BufReader::new(stream);
-            let mut head = String::new();
-            while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
-            let (status, body) = match head.split_whitespace().nth(1) {
-                Some("/schemas/types") => ("200 OK", "[\"JSON\"]"),
-                Some("/schemas/ids/1") if open.load(SeqCst) => {
-                    ("200 OK", "{\"schemaType\":\"JSON\",\"schema\":\"{}\"}")
-                }
-                _ => ("503 Later", "{}"),
-            };
-            let _ = write!(
-                reader.get_mut(),
-                "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-                body.len()
-            );
+    let url = stand_in::http(move |path| match path {
+        "/schemas/types" => ("200 OK", "[\"JSON\"]".into()),
+        "/schemas/ids/1" if open.load(SeqCst) => {
+            ("200 OK", "{\"schemaType\":\"JSON\",\"schema\":\"{}\"}".into())
         }
+        _ => ("503 Later", "{}".into()),
     });
-    url
+    format!("[\"{url}\"]")
 }
 
 /// Waits until something was said so many times.

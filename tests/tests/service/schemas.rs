@@ -2,6 +2,7 @@
 
 use crate::instance::Setup;
 use crate::stack::Stack;
+use crate::stand_in;
 use crate::support::{Scratch, json_lines, stream};
 use crate::watch::{counted, said};
 use apache_avro::Schema;
@@ -10,8 +11,6 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,30 +23,14 @@ struct Registry {
 
 impl Registry {
     fn start(schema: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         let second = Arc::new(AtomicBool::new(false));
         let (let_in, answer) = (second.clone(), json!({ "schema": schema }).to_string());
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let mut reader = BufReader::new(stream);
-                let mut head = String::new();
-                while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
-                let (status, body) = match head.split_whitespace().nth(1) {
-                    Some("/schemas/types") => ("200 OK", "[\"AVRO\"]"),
-                    Some("/schemas/ids/1") => ("200 OK", answer.as_str()),
-                    Some("/schemas/ids/2") if let_in.load(Ordering::Relaxed) => {
-                        ("200 OK", answer.as_str())
-                    }
-                    Some("/schemas/ids/2") => ("503 Later", "{}"),
-                    _ => ("404 No", "{\"error_code\":40403}"),
-                };
-                let length = body.len();
-                let _ = write!(
-                    reader.get_mut(),
-                    "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-                );
-            }
+        let url = stand_in::http(move |path| match path {
+            "/schemas/types" => ("200 OK", "[\"AVRO\"]".into()),
+            "/schemas/ids/1" => ("200 OK", answer.clone()),
+            "/schemas/ids/2" if let_in.load(Ordering::Relaxed) => ("200 OK", answer.clone()),
+            "/schemas/ids/2" => ("503 Later", "{}".into()),
+            _ => ("404 No", "{\"error_code\":40403}".into()),
         });
         Self { url, second }
     }

@@ -2,11 +2,10 @@
 
 use crate::instance::{PATIENCE, Setup};
 use crate::stack::Stack;
+use crate::stand_in;
 use crate::support::{Scratch, stream};
 use base64::Engine;
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -132,25 +131,14 @@ fn every_mechanism_and_codec_with_the_rights_that_are_documented() {
 
 /// Gives out tokens that hold for a few seconds; returns its address and how many it gave.
 fn token_endpoint(hold_s: u64) -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let url = format!("http://{}/token", listener.local_addr().expect("it is bound"));
     let given = Arc::new(AtomicUsize::new(0));
     let count = given.clone();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let mut reader = BufReader::new(stream);
-            let mut head = String::new();
-            while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
-            let token = token("detector", now_s() + hold_s);
-            let body = format!("{{\"access_token\":\"{token}\",\"expires_in\":{hold_s}}}");
-            let length = body.len();
-            let _ = write!(
-                reader.get_mut(),
-                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-            );
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+    let url = stand_in::http(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let token = token("detector", now_s() + hold_s);
+        ("200 OK", format!("{{\"access_token\":\"{token}\",\"expires_in\":{hold_s}}}"))
     });
+    let url = format!("{url}/token");
     (url, given)
 }
 

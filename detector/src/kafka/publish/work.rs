@@ -22,6 +22,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// With nothing to publish, the clients are served this often.
 const SERVED_EVERY: Duration = Duration::from_secs(1);
 
+/// What the thread has.
 pub(super) struct Work {
     pub(super) prepared: Prepared,
     pub(super) finisher: Arc<Finisher>,
@@ -62,6 +63,10 @@ impl Work {
             };
             let mut message = match first {
                 Task::Cut(reply) => {
+                    if !self.transactional() {
+                        // The last commit may not have been answered.
+                        self.commit(CommitMode::Sync)?;
+                    }
                     let _ = reply.send(self.committed());
                     continue;
                 }

@@ -32,14 +32,6 @@ impl<S: Shards> Store<S> {
         self.shards.alive().map_err(|e| RedisStoreError::from_call("heartbeat", e))
     }
 
-    /// Whether there is one.
-    ///
-    /// # Errors
-    /// As [`Store::sign_of_life`].
-    pub fn is_owner_alive(&mut self) -> Result<bool, RedisStoreError> {
-        Ok(self.sign_of_life()?.is_some())
-    }
-
     /// Publishes the field table of a layout at `det:layout:<hash>`, for other readers. One round trip.
     ///
     /// # Errors

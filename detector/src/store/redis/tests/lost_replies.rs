@@ -132,9 +132,9 @@ fn out_of_turn_and_backwards_are_mistakes_that_are_told() {
 fn a_sign_of_life_ends() {
     let (twin, mut store) = up();
     store.heartbeat(Duration::from_millis(100)).expect("it is the owner");
-    assert_eq!(store.is_owner_alive(), Ok(true));
+    assert!(store.sign_of_life().is_ok_and(|sign| sign.is_some()));
     twin.borrow_mut().now_ms += 100;
-    assert_eq!(store.is_owner_alive(), Ok(false));
+    assert_eq!(store.sign_of_life(), Ok(None));
 }
 
 #[test]

@@ -113,17 +113,20 @@ fn signs_of_life() {
     let mut store = server.store(&server.section());
     let mut standby = server.store(&server.section());
     up(&mut store, None);
-    assert!(!standby.is_owner_alive().expect("asks"));
+    assert_eq!(standby.sign_of_life().expect("asks"), None);
     store.heartbeat(Duration::from_secs(600)).expect("it is the owner");
-    assert!(standby.is_owner_alive().expect("asks"));
+    let first = standby.sign_of_life().expect("asks");
+    assert!(first.is_some());
     let left: i64 =
         redis::cmd("PTTL").arg("det:{s000}:alive").query(&mut server.connection()).expect("asks");
     assert!((500_000..=600_000).contains(&left), "{left}");
     let mut heart =
         store.heart(RedisShards::open(&server.section()).expect("opens")).expect("held");
     heart.heartbeat(Duration::from_secs(600)).expect("it is the owner");
+    let second = standby.sign_of_life().expect("asks");
+    assert!(second.is_some() && second != first, "{second:?}");
     store.release().expect("it is the owner");
-    assert!(!standby.is_owner_alive().expect("asks"));
+    assert_eq!(standby.sign_of_life().expect("asks"), None);
     store.publish_layout("abc", "{}").expect("publishes");
     assert_eq!(store.layout("abc").expect("reads").as_deref(), Some("{}"));
     assert_eq!(store.layout("other").expect("reads"), None);
