@@ -77,6 +77,7 @@ pub struct Draft {
     pub(crate) evidence: EvidenceV1,
     pub(crate) source: SourceRef,
     pub(crate) reverses: Option<[u8; 16]>,
+    pub(crate) cap_hour: Option<i64>,
 }
 
 impl Draft {
@@ -203,6 +204,7 @@ impl Deciding {
             evidence: EvidenceV1::default(),
             source: SourceRef::default(),
             reverses: Some(reversal.action_id),
+            cap_hour: None,
         })
     }
 }
@@ -383,6 +385,7 @@ impl Engine {
                 },
                 source: waiting.source,
                 reverses: None,
+                cap_hour: decision.cap_hour,
             });
         }
     }

@@ -98,6 +98,7 @@ impl Finisher {
             versions: self.versions.clone(),
             shadow: draft.shadow,
             reverses: draft.reverses.map(|id| hex(&id)),
+            cap_hour: draft.cap_hour,
         }
     }
 

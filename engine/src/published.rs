@@ -1,6 +1,6 @@
 //! What was done already, put back: after a silent replay the policy's records come from the actions that were really published.
 
-use crate::policy::{ActionKind, Published};
+use crate::policy::{ActionKind, CapState, Policy, Published};
 use crate::step::{ACCOUNT_DOMAIN, Engine};
 
 /// An action as it stands in its topic.
@@ -20,15 +20,17 @@ pub struct PublishedAction<'a> {
     pub action_id: &'a str,
     /// Only reported.
     pub shadow: bool,
-    /// A cap made it a lesser one.
-    pub degraded: bool,
+    /// What was wanted, where a cap made it a lesser one.
+    pub degraded_from: Option<&'a str>,
+    /// The hour whose cap it counted in; none: that of `at_ms`.
+    pub cap_hour: Option<i64>,
     /// The action that is undone, as hex.
     pub reverses: Option<&'a str>,
 }
 
 impl Engine {
-    /// Counts an action, and takes it back into the policy's record of its account, in the order of publication. Of an account that is
-    /// not known any more there is nothing to remember; what is no action is passed over.
+    /// Counts an action, and takes it back into the policy's record of its account, in the order in which those of the account were
+    /// published. Of an account that is not known any more there is nothing to remember; what is no action is passed over.
     pub fn apply_published(&mut self, published: &PublishedAction<'_>) {
         let Some(action_id) = id(published.action_id) else { return };
         let undone = published.reverses.and_then(id);
@@ -36,10 +38,15 @@ impl Engine {
         match (undone, action) {
             (Some(_), _) => self.counts.reversals += 1,
             (None, Some(_)) if published.shadow => self.counts.shadow_actions += 1,
-            (None, Some(_)) => self.counts.actions += 1,
+            (None, Some(action)) => {
+                self.counts.actions += 1;
+                let hour = published.cap_hour.unwrap_or_else(|| CapState::hour_of(published.at_ms));
+                let wanted = published.degraded_from.and_then(ActionKind::from_name);
+                Policy::count_published(action, wanted, hour, &mut self.deciding.caps);
+            }
             (None, None) => return,
         }
-        self.counts.degraded += u64::from(published.degraded);
+        self.counts.degraded += u64::from(published.degraded_from.is_some());
         let hash = self.hasher.hash(ACCOUNT_DOMAIN, published.account);
         let Some(account) = self.accounts.keys.find(hash) else { return };
         // What was done to one who was erased, or forgotten, and came back, is not done to this one.
@@ -63,7 +70,7 @@ impl Engine {
                     action_id,
                     shadow: published.shadow,
                 };
-                deciding.policy.apply_published(&put, &mut state, &mut deciding.caps);
+                deciding.policy.apply_published(&put, &mut state);
             }
             (None, None) => return,
         }

@@ -101,7 +101,8 @@ fn actions_against_one_who_was_erased_are_not_put_back() {
         expires_at_ms: None,
         action_id: "0123456789abcdef0123456789abcdef",
         shadow: false,
-        degraded: false,
+        degraded_from: None,
+        cap_hour: None,
         reverses: None,
     };
     let last =

@@ -45,7 +45,8 @@ fn put_back(engine: &mut Engine, run: &Run, from: usize) {
             expires_at_ms: action["expires_at"].as_i64(),
             action_id: text("action_id").unwrap(),
             shadow: action["shadow"].as_bool().unwrap(),
-            degraded: action["degraded_from"].is_string(),
+            degraded_from: text("degraded_from"),
+            cap_hour: None,
             reverses: text("reverses"),
         });
     }

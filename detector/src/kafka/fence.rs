@@ -8,6 +8,7 @@ use super::config::KafkaSection;
 use super::journal::{Record, Tp};
 use super::tail::Tail;
 use super::topics::Topics;
+use rdkafka::Message;
 
 /// Where a publisher's own records came to lie.
 #[derive(Debug, Default)]
@@ -40,23 +41,21 @@ pub fn look(section: &KafkaSection, from: i64, writer: &str) -> Result<(), Troub
     let topics = Topics::new(section)?;
     let tp = Tp { topic: section.journal.clone(), partition: 0 };
     let mut taken = Ok(());
-    Tail::start(section, &topics, [(tp, from)].into())?.to_end(
-        &topics,
-        &mut |_, offset, bytes| {
-            let by = |who: &str| {
-                Err(Trouble::StartOver(format!(
-                    "the journal was taken over at {offset} by {who}: another instance is live"
-                )))
-            };
-            match Record::read(bytes) {
-                Ok(record) if record.takes_over() && record.writer.as_deref() != Some(writer) => {
-                    taken = by(record.writer.as_deref().unwrap_or("an earlier version"));
-                }
-                Ok(_) => {}
-                Err(why) => taken = Err(Trouble::Fatal(why)),
+    Tail::start(section, &topics, [(tp, from)].into())?.to_end(&topics, &mut |_, message| {
+        let offset = message.offset();
+        let by = |who: &str| {
+            Err(Trouble::StartOver(format!(
+                "the journal was taken over at {offset} by {who}: another instance is live"
+            )))
+        };
+        match Record::read(message.payload().unwrap_or_default()) {
+            Ok(record) if record.takes_over() && record.writer.as_deref() != Some(writer) => {
+                taken = by(record.writer.as_deref().unwrap_or("an earlier version"));
             }
-        },
-    )?;
+            Ok(_) => {}
+            Err(why) => taken = Err(Trouble::Fatal(why)),
+        }
+    })?;
     taken
 }
 

@@ -25,6 +25,10 @@ const BATCHES_MAX: usize = 64;
 /// Longest wait for the brokers; a transaction of unknown outcome is one that was not committed in this time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Header of an action: the hour since the epoch, in event time, whose cap it counts in. Whoever puts actions back needs it, since the
+/// topic has no order between its partitions.
+pub const CAP_HOUR: &str = "ce_caphour";
+
 /// A batch's outputs.
 #[derive(Debug)]
 pub struct Outputs {

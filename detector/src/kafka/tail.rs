@@ -8,13 +8,14 @@ use super::topics::Topics;
 use rdkafka::Message;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
+use rdkafka::message::BorrowedMessage;
 use std::time::{Duration, Instant};
 
 /// Longest silence of the brokers while there is something to be read.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Takes each message: its partition, its offset, its bytes.
-pub type Each<'a> = dyn FnMut(&Tp, i64, &[u8]) + 'a;
+/// Takes each message: its partition, and itself.
+pub type Each<'a> = dyn FnMut(&Tp, &BorrowedMessage<'_>) + 'a;
 
 /// A reader that goes on where it stands.
 pub struct Tail {
@@ -62,7 +63,7 @@ impl Tail {
             match self.consumer.poll(wait) {
                 Some(Ok(message)) => {
                     let tp = Tp { topic: message.topic().into(), partition: message.partition() };
-                    each(&tp, message.offset(), message.payload().unwrap_or_default());
+                    each(&tp, &message);
                     self.next.insert(tp, message.offset() + 1);
                     taken += 1;
                     wait = Duration::ZERO;
@@ -93,7 +94,7 @@ impl Tail {
                 Some(Ok(message)) => {
                     heard = Instant::now();
                     let tp = Tp { topic: message.topic().into(), partition: message.partition() };
-                    each(&tp, message.offset(), message.payload().unwrap_or_default());
+                    each(&tp, &message);
                     if open.get(&tp).is_some_and(|end| message.offset() + 1 >= *end) {
                         open.remove(&tp);
                     }

@@ -15,6 +15,8 @@ use crate::kafka::topics::Topics;
 use crate::store::redis::Position;
 use engine::effects::Effects;
 use engine::{Changed, Engine, Input, Wanted};
+use rdkafka::Message;
+use rdkafka::message::BorrowedMessage;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -161,8 +163,7 @@ impl Follower {
             },
         };
         let mut entries = Vec::new();
-        let mut each =
-            |_: &Tp, offset: i64, bytes: &[u8]| entries.push((offset, Record::read(bytes)));
+        let mut each = |_: &Tp, message: &BorrowedMessage<'_>| entries.push(read(message));
         let all_read = match known {
             Some(_) => self.journal.to_end(topics, &mut each),
             None => {
@@ -331,8 +332,7 @@ impl Follower {
         stop: &Stop,
     ) -> Result<Finished, Trouble> {
         let mut records = Vec::new();
-        self.journal
-            .to_end(topics, &mut |_, offset, bytes| records.push((offset, Record::read(bytes))))?;
+        self.journal.to_end(topics, &mut |_, message| records.push(read(message)))?;
         self.note(records)?;
         let mut until = until.clone();
         match self.delivery {
@@ -438,4 +438,9 @@ fn no_order(why: &str) -> Trouble {
     Trouble::Fatal(format!(
         "the journal does not say in which order messages were taken: {why}\nhint: was its topic changed, or is its retention shorter than the time since the last checkpoint? `--rebuild-from earliest` makes the state anew"
     ))
+}
+
+/// A record of the journal with its place.
+fn read(message: &BorrowedMessage<'_>) -> (i64, Result<Record, String>) {
+    (message.offset(), Record::read(message.payload().unwrap_or_default()))
 }

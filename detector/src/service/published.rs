@@ -4,9 +4,12 @@ use super::Settings;
 use crate::kafka::client::Trouble;
 use crate::kafka::config::Delivery;
 use crate::kafka::journal::{Offsets, Stood, Tp};
+use crate::kafka::publish::CAP_HOUR;
 use crate::kafka::tail::Tail;
 use crate::kafka::topics::Topics;
 use engine::{Engine, PublishedAction};
+use rdkafka::Message;
+use rdkafka::message::{BorrowedMessage, Headers};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -29,6 +32,9 @@ struct Published {
     degraded_from: Option<String>,
     reverses: Option<String>,
     event: Option<Of>,
+    /// See [`CAP_HOUR`].
+    #[serde(skip)]
+    cap_hour: Option<i64>,
 }
 
 /// The message that led to it.
@@ -39,6 +45,15 @@ struct Of {
 }
 
 impl Published {
+    /// Reads an action; none: it is not one.
+    fn read(message: &BorrowedMessage<'_>) -> Option<Self> {
+        let action: Self = serde_json::from_slice(message.payload()?).ok()?;
+        let headers = message.headers();
+        let hour = headers.and_then(|all| all.iter().find(|header| header.key == CAP_HOUR)?.value);
+        let hour = hour.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+        Some(Self { cap_hour: hour, ..action })
+    }
+
     fn apply(&self, engine: &mut Engine) {
         engine.apply_published(&PublishedAction {
             account: &self.account,
@@ -48,7 +63,8 @@ impl Published {
             expires_at_ms: self.expires_at,
             action_id: &self.action_id,
             shadow: self.shadow,
-            degraded: self.degraded_from.is_some(),
+            degraded_from: self.degraded_from.as_deref(),
+            cap_hour: self.cap_hour,
             reverses: self.reverses.as_deref(),
         });
     }
@@ -176,8 +192,8 @@ impl Actions {
     pub fn follow(&mut self, engine: &mut Engine, due: &Due<'_>) -> Result<(), Trouble> {
         let most = WAITING_MAX.saturating_sub(self.waiting_len);
         let (waiting, unknown, mut read) = (&mut self.waiting, &mut self.unknown, 0);
-        self.tail.poll(Duration::ZERO, most, &mut |tp, offset, bytes| {
-            read += usize::from(queue(waiting, unknown, tp, offset, bytes));
+        self.tail.poll(Duration::ZERO, most, &mut |tp, message| {
+            read += usize::from(queue(waiting, unknown, tp, message));
         })?;
         self.waiting_len += read;
         // What is not before a place may have to be decided again: it waits, and what is behind it stays in the topic.
@@ -217,17 +233,17 @@ impl Actions {
             |partition, offset| stood.is_none_or(|stood| is_before(stood, partition, offset));
         self.put_back(engine, |_, partition, (offset, _)| before(partition, *offset));
         let Self { tail, events, unknown, again, .. } = self;
-        tail.to_end(topics, &mut |tp, offset, bytes| {
-            if !before(tp.partition, offset) {
+        tail.to_end(topics, &mut |tp, message| {
+            if !before(tp.partition, message.offset()) {
                 return;
             }
-            match serde_json::from_slice::<Published>(bytes) {
-                Ok(action) => {
+            match Published::read(message) {
+                Some(action) => {
                     if !again.as_mut().is_some_and(|again| again.came(&action, events)) {
                         action.apply(engine);
                     }
                 }
-                Err(_) => *unknown += 1,
+                None => *unknown += 1,
             }
         })?;
         if self.unknown > 0 {
@@ -245,15 +261,14 @@ fn queue(
     waiting: &mut BTreeMap<i32, VecDeque<(i64, Published)>>,
     unknown: &mut u64,
     tp: &Tp,
-    offset: i64,
-    bytes: &[u8],
+    message: &BorrowedMessage<'_>,
 ) -> bool {
-    match serde_json::from_slice::<Published>(bytes) {
-        Ok(published) => {
-            waiting.entry(tp.partition).or_default().push_back((offset, published));
+    match Published::read(message) {
+        Some(published) => {
+            waiting.entry(tp.partition).or_default().push_back((message.offset(), published));
             true
         }
-        Err(_) => {
+        None => {
             *unknown += 1;
             false
         }

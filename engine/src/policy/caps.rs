@@ -8,7 +8,8 @@ const HOUR_MS: i64 = 3_600_000;
 const VERSION: u8 = 1;
 
 /// Counts of the current hour over all accounts, and what the caps did so far. The hour is that of the
-/// newest action; a late event counts in it, so that no order of events passes a cap.
+/// newest action; a late event counts in it, so that no order of events passes a cap. Each action says in which
+/// hour it counted: those of the newest hour are the counts, in whatever order they are put back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CapState {
     hour: i64,
@@ -43,7 +44,7 @@ impl CapState {
         ts_ms: i64,
         caps: &[Option<u32>; KINDS],
     ) -> Option<ActionKind> {
-        let new_hour = ts_ms.div_euclid(HOUR_MS) > self.hour;
+        let new_hour = Self::hour_of(ts_ms) > self.hour;
         let mut action = wanted;
         while let Some(cap) = caps[action as usize] {
             let published = if new_hour { 0 } else { self.published[action as usize] };
@@ -55,15 +56,28 @@ impl CapState {
         Some(action)
     }
 
-    /// Counts an action; a newer hour starts with it.
-    pub(crate) fn note_published(&mut self, action: ActionKind, ts_ms: i64) {
-        let hour = ts_ms.div_euclid(HOUR_MS);
+    /// Counts an action; a newer hour starts with it. Returns the hour in which it counts.
+    pub(crate) fn note_published(&mut self, action: ActionKind, ts_ms: i64) -> i64 {
+        let hour = Self::hour_of(ts_ms).max(self.hour);
+        self.put_back(action, hour);
+        hour
+    }
+
+    /// Counts an action that was counted in some hour before.
+    pub(crate) fn put_back(&mut self, action: ActionKind, hour: i64) {
         if hour > self.hour {
             self.hour = hour;
             self.published = [0; KINDS];
         }
-        let count = &mut self.published[action as usize];
-        *count = count.saturating_add(1);
+        if hour == self.hour {
+            let count = &mut self.published[action as usize];
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// The hour of event time that a moment lies in.
+    pub(crate) fn hour_of(ts_ms: i64) -> i64 {
+        ts_ms.div_euclid(HOUR_MS)
     }
 
     pub(crate) fn note_degraded(&mut self, wanted: ActionKind) {

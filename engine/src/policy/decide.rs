@@ -42,6 +42,8 @@ pub struct Decision {
     pub expires_at_ms: Option<i64>,
     /// Reported, not to be carried out.
     pub shadow: bool,
+    /// The hour of event time, since the epoch, whose cap it counts in; none for what is only reported.
+    pub cap_hour: Option<i64>,
 }
 
 /// The undoing of an action.
@@ -138,6 +140,7 @@ impl Policy {
             degraded_from: None,
             expires_at_ms: rule.expires_ms.map(|length_ms| ts_ms.saturating_add(length_ms)),
             shadow: true,
+            cap_hour: None,
         })
     }
 
@@ -164,7 +167,7 @@ impl Policy {
         if degraded {
             caps.note_degraded(rule.action);
         }
-        caps.note_published(action, ts_ms);
+        let cap_hour = Some(caps.note_published(action, ts_ms));
         // The end that the rule names is that of the action it wanted.
         let expires_ms = if degraded { None } else { rule.expires_ms };
         let expires_at_ms = expires_ms.map(|length_ms| ts_ms.saturating_add(length_ms));
@@ -178,17 +181,26 @@ impl Policy {
             degraded_from: degraded.then_some(rule.action),
             expires_at_ms,
             shadow: false,
+            cap_hour,
         })
     }
 
-    /// Puts back what a published action did to an account's record and to the caps, without deciding
-    /// again. In the order in which they were published.
-    pub fn apply_published(
-        &self,
-        published: &Published<'_>,
-        state: &mut AccountPolicyState,
+    /// Puts back what a published action did to the caps, in any order.
+    pub fn count_published(
+        action: ActionKind,
+        degraded_from: Option<ActionKind>,
+        cap_hour: i64,
         caps: &mut CapState,
     ) {
+        caps.put_back(action, cap_hour);
+        if let Some(wanted) = degraded_from {
+            caps.note_degraded(wanted);
+        }
+    }
+
+    /// Puts back what a published action did to an account's record, without deciding again. In the order in which those of the
+    /// account were published.
+    pub fn apply_published(&self, published: &Published<'_>, state: &mut AccountPolicyState) {
         let index = self.rule_index(published.rule);
         if published.shadow {
             if let Some(index) = index {
@@ -205,7 +217,6 @@ impl Policy {
         let rule_action = rule.map_or(published.action, |rule| rule.action.max(published.action));
         let at_ms = published.at_ms;
         let quiet_until_ms = at_ms.saturating_add(cooldown_ms);
-        caps.note_published(published.action, at_ms);
         state.note_fired(tag, rule_action, at_ms, quiet_until_ms);
         let until_ms = in_force_until(published.action, published.expires_at_ms, quiet_until_ms);
         state.note_action(published.action, tag, at_ms, published.expires_at_ms, until_ms);

@@ -106,7 +106,9 @@ impl Play<'_> {
                         action_id: [9; 16],
                         shadow: false,
                     };
-                    self.policy.apply_published(&published, state, &mut self.caps);
+                    self.policy.apply_published(&published, state);
+                    let hour = CapState::hour_of(ts_ms);
+                    Policy::count_published(published.action, None, hour, &mut self.caps);
                     return "put back".to_owned();
                 }
                 "cold" => context.warm = false,
@@ -512,7 +514,8 @@ proptest! {
         prop_assert!(decisions.iter().all(|(_, decision)| decision.shadow));
     }
 
-    /// What was published, put back in order, leaves the same record as deciding did.
+    /// What was published, put back in the order of each account, leaves the same records as deciding did; and the same counts in
+    /// any order of all, here from the last one to the first.
     #[test]
     fn putting_back_equals_deciding(
         (config, rules) in policy_strategy(),
@@ -521,6 +524,7 @@ proptest! {
         let policy = compile(&config, &rules).expect("a policy");
         let (mut decided, mut put_back) = ([AccountPolicyState::default(); 4], [AccountPolicyState::default(); 4]);
         let (mut caps, mut caps_back) = (CapState::default(), CapState::default());
+        let mut counted = Vec::new();
         for (index, event) in events.iter().enumerate() {
             let scores = ScoreView { score: event.score, ..ScoreView::default() };
             let context = DecideContext { ts_ms: event.ts_ms, account_allowed: false, warm: true };
@@ -539,12 +543,18 @@ proptest! {
                     action_id,
                     shadow: decision.shadow,
                 };
-                policy.apply_published(&published, &mut put_back[event.account], &mut caps_back);
+                policy.apply_published(&published, &mut put_back[event.account]);
+                prop_assert_eq!(decision.cap_hour.is_none(), decision.shadow);
+                counted.extend(decision.cap_hour.map(|hour| (decision, hour)));
             }
+        }
+        for (decision, hour) in counted.into_iter().rev() {
+            Policy::count_published(decision.action, decision.degraded_from, hour, &mut caps_back);
         }
         prop_assert_eq!(decided, put_back);
         for kind in ActionKind::ALL {
             prop_assert_eq!(caps.published_this_hour(kind), caps_back.published_this_hour(kind));
+            prop_assert_eq!(caps.degraded_total(kind), caps_back.degraded_total(kind));
         }
     }
 

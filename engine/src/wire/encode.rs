@@ -42,6 +42,9 @@ pub struct ActionV1 {
     pub shadow: bool,
     /// For `reverse`: the action that is undone.
     pub reverses: Option<String>,
+    /// The hour since the epoch whose cap it counts in. In Kafka it is a header, since it means nothing to subscribers.
+    #[serde(skip)]
+    pub cap_hour: Option<i64>,
 }
 
 /// The parts of a score.

@@ -27,6 +27,8 @@ pub struct Expected {
     pub scores: Vec<String>,
     /// Actions, as lines.
     pub actions: Vec<String>,
+    /// The hour whose cap each of them counts in.
+    pub cap_hours: Vec<Option<i64>>,
     /// Dead letters: where they lay.
     pub dead_letters: Vec<(Tp, i64)>,
     /// Records of the state.
@@ -144,7 +146,9 @@ impl Line {
         };
         for draft in effects.actions.drain(..) {
             let mut bytes = Vec::new();
-            finisher.finish(draft).write(&mut bytes);
+            let action = finisher.finish(draft);
+            action.write(&mut bytes);
+            self.expected.cap_hours.push(action.cap_hour);
             self.expected.actions.push(text(bytes));
         }
         for s in &effects.scores {
@@ -182,7 +186,7 @@ impl Line {
             self.engine.step(message.inputs.clone(), &mut effects);
             effects.clear();
         }
-        for action in &self.expected.actions {
+        for (action, cap_hour) in self.expected.actions.iter().zip(&self.expected.cap_hours) {
             let action: Value = serde_json::from_str(action).expect("an action is JSON");
             let text = |name: &str| action[name].as_str();
             self.engine.apply_published(&PublishedAction {
@@ -193,7 +197,8 @@ impl Line {
                 expires_at_ms: action["expires_at"].as_i64(),
                 action_id: text("action_id").expect("it has one"),
                 shadow: action["shadow"].as_bool().expect("it says so"),
-                degraded: action["degraded_from"].is_string(),
+                degraded_from: text("degraded_from"),
+                cap_hour: *cap_hour,
                 reverses: text("reverses"),
             });
         }

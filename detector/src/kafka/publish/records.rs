@@ -1,10 +1,11 @@
 //! Messages as subscribers see them, into the client's queue and out of it.
 
-use super::PATIENCE;
 use super::producer::Context;
+use super::{CAP_HOUR, PATIENCE};
 use crate::kafka::client::Trouble;
 use crate::kafka::journal::Tp;
 use crate::kafka::source::DeadMessage;
+use engine::wire::ActionV1;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -71,20 +72,23 @@ pub(super) fn send_record(
     }
 }
 
-pub(super) fn cloud_event(id: &str, kind: &str, at_ms: i64) -> OwnedHeaders {
-    let time = jiff::Timestamp::from_millisecond(at_ms).map(|t| t.to_string()).unwrap_or_default();
+/// An action's headers, as CloudEvents has them in Kafka.
+pub(super) fn about(action: &ActionV1) -> OwnedHeaders {
+    let time = jiff::Timestamp::from_millisecond(action.at);
+    let time = time.map(|t| t.to_string()).unwrap_or_default();
+    let hour = action.cap_hour.map(|hour| hour.to_string());
     [
-        ("ce_specversion", "1.0"),
-        ("ce_id", id),
-        ("ce_type", kind),
-        ("ce_source", "detector"),
-        ("ce_time", &time),
-        ("content-type", "application/json"),
+        ("ce_specversion", Some("1.0")),
+        ("ce_id", Some(&*action.action_id)),
+        ("ce_type", Some("detector.action.v1")),
+        ("ce_source", Some("detector")),
+        ("ce_time", Some(&*time)),
+        (CAP_HOUR, hour.as_deref()),
+        ("content-type", Some("application/json")),
     ]
     .into_iter()
-    .fold(OwnedHeaders::new(), |headers, (key, value)| {
-        headers.insert(Header { key, value: Some(value) })
-    })
+    .filter(|(_, value)| value.is_some())
+    .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value }))
 }
 
 pub(super) fn reasons(letter: &DeadMessage) -> OwnedHeaders {

@@ -1,7 +1,7 @@
 //! The publisher's thread.
 
 use super::producer::Prepared;
-use super::records::{acknowledged, cloud_event, line, reasons, send};
+use super::records::{about, acknowledged, line, reasons, send};
 use super::{BATCHES_MAX, Committed, Outputs, PATIENCE, Task};
 use crate::kafka::client::Trouble;
 use crate::kafka::config::Delivery;
@@ -248,7 +248,7 @@ impl Work {
             let action = self.finisher.finish(draft);
             self.buffer.clear();
             action.write(&mut self.buffer);
-            let headers = cloud_event(&action.action_id, "detector.action.v1", action.at);
+            let headers = about(&action);
             let topic = &self.prepared.section.actions;
             send(
                 &self.prepared.producer,
