@@ -2,6 +2,7 @@
 
 use crate::intern::Interner;
 use crate::named::{Name, Save};
+use crate::state::DirtySet;
 use crate::step::Engine;
 use compact_str::CompactString;
 use smallvec::SmallVec;
@@ -114,31 +115,71 @@ impl Engine {
     /// Takes the list of what changed since the last call, or the last save. Call it between steps, and
     /// [`Engine::name_forgotten`] before the first.
     pub fn take_changed(&mut self) -> Changed {
-        let (accounts, nodes) = self.graph.take_dirty();
-        let mut changed = Changed {
-            accounts: Keys { ids: accounts, gone: self.accounts.keys.take_gone() },
-            kinds: Vec::with_capacity(self.kinds.len()),
-            recent: self.recent.take_dirty_chunks(),
+        self.gather_changed();
+        let mut changed = self.take_some_changed(usize::MAX);
+        changed.add(self.take_changed_beside());
+        changed
+    }
+
+    /// Brings together what the parts of the state list as changed. Whoever calls it after each step spreads the work that
+    /// [`Engine::take_changed`] has otherwise, and may take some of what changed by [`Engine::take_some_changed`].
+    pub fn gather_changed(&mut self) {
+        let (accounts, kinds, nodes) = (&mut self.accounts, &mut self.kinds, &self.nodes);
+        let gone = std::mem::take(&mut self.deciding.dirty);
+        gone.into_iter()
+            .filter_map(|hash| accounts.keys.find(hash))
+            .for_each(|id| accounts.dirty.mark(id));
+        let dirty = std::cell::RefCell::new(&mut accounts.dirty);
+        self.graph.take_dirty_into(
+            |account| dirty.borrow_mut().mark(account),
+            |node| match nodes.kind_of(node).map(|kind| kinds[kind].as_mut()) {
+                None => dirty.borrow_mut().mark(node.index()),
+                Some(kind) => kind.into_iter().for_each(|kind| kind.dirty.mark(node.index())),
+            },
+        );
+    }
+
+    /// How many ids [`Engine::take_some_changed`] would take.
+    pub fn changed_ids(&self) -> usize {
+        self.accounts.dirty.len()
+            + self.kinds.iter().flatten().map(|k| k.dirty.len()).sum::<usize>()
+    }
+
+    /// Takes up to `most` of the ids that were gathered, those that changed first before others. What one of them stands for counts as
+    /// changed again as soon as it changes.
+    pub fn take_some_changed(&mut self, most: usize) -> Changed {
+        let mut left = most;
+        let mut some = |dirty: &mut DirtySet| {
+            let mut ids = dirty.take_some(left);
+            left -= ids.len();
+            ids.sort_unstable();
+            Keys { ids, gone: Vec::new() }
         };
-        changed.accounts.ids.extend(self.accounts.dirty.take());
-        for kind in &mut self.kinds {
-            changed.kinds.push(kind.as_mut().map_or(Keys::default(), |kind| Keys {
-                ids: kind.dirty.take(),
-                gone: kind.keys.take_gone(),
-            }));
+        Changed {
+            accounts: some(&mut self.accounts.dirty),
+            kinds: self
+                .kinds
+                .iter_mut()
+                .map(|kind| kind.as_mut().map_or_else(Keys::default, |kind| some(&mut kind.dirty)))
+                .collect(),
+            recent: Vec::new(),
         }
-        for node in nodes {
-            match self.nodes.kind_of(node) {
-                Some(kind) => changed.kinds[kind].ids.push(node.index()),
-                None => changed.accounts.ids.push(node.index()),
+    }
+
+    /// Takes what is listed beside ids: what was forgotten, chunks of recent events, and what was put back.
+    pub fn take_changed_beside(&mut self) -> Changed {
+        let mut changed = std::mem::take(&mut self.carried);
+        changed.kinds.resize_with(self.kinds.len(), Keys::default);
+        let keys = std::iter::once(&mut changed.accounts).chain(&mut changed.kinds);
+        let accounts = std::iter::once(Some(&mut self.accounts.keys));
+        let kinds = self.kinds.iter_mut().map(|kind| kind.as_mut().map(|kind| &mut kind.keys));
+        for (keys, of) in keys.zip(accounts.chain(kinds)) {
+            if let Some(gone) = of.map(Interner::take_gone).filter(|gone| !gone.is_empty()) {
+                keys.add(Keys { ids: Vec::new(), gone });
             }
         }
-        for hash in std::mem::take(&mut self.deciding.dirty) {
-            changed.accounts.ids.extend(self.accounts.keys.find(hash));
-        }
-        changed.accounts.put_in_order();
-        changed.kinds.iter_mut().for_each(Keys::put_in_order);
-        changed.add(std::mem::take(&mut self.carried));
+        let recent = self.recent.take_dirty_chunks();
+        changed.add(Changed { recent, ..Changed::default() });
         changed
     }
 

@@ -205,7 +205,7 @@ impl std::fmt::Debug for PrivacySection {
 pub struct StateSection {
     /// Events between two checkpoints of a file run.
     pub checkpoint_events: u64,
-    /// Time between two checkpoints of the service; longer when they are much work for Redis.
+    /// Time between two checkpoints of the service; longer when they are much work for Redis, which gets a fifth of a core for them.
     pub checkpoint_every: String,
 }
 

@@ -5,12 +5,14 @@ use crate::slab::Slab;
 use features::layout::Layout;
 use features::schema::Schema;
 use graph::Node;
+use std::collections::VecDeque;
 
 /// Ids changed since the last checkpoint, each once, in the order in which they first changed.
 #[derive(Debug, Default)]
 pub struct DirtySet {
     marked: Vec<u64>,
-    list: Vec<u32>,
+    /// In the order in which they were marked.
+    list: VecDeque<u32>,
 }
 
 impl DirtySet {
@@ -23,7 +25,7 @@ impl DirtySet {
         }
         if self.marked[word] & bit == 0 {
             self.marked[word] |= bit;
-            self.list.push(id);
+            self.list.push_back(id);
         }
     }
 
@@ -50,7 +52,16 @@ impl DirtySet {
         for id in &self.list {
             self.marked[*id as usize / 64] = 0;
         }
-        std::mem::take(&mut self.list)
+        std::mem::take(&mut self.list).into()
+    }
+
+    /// Takes those that were marked first, up to `most`.
+    pub fn take_some(&mut self, most: usize) -> Vec<u32> {
+        let some: Vec<u32> = self.list.drain(..most.min(self.list.len())).collect();
+        for id in &some {
+            self.marked[*id as usize / 64] &= !(1 << (id % 64));
+        }
+        some
     }
 }
 

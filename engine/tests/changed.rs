@@ -26,6 +26,18 @@ fn save(engine: &mut Engine, records: &mut Named) {
     });
 }
 
+/// What a list names as it is now, and what is in no list.
+fn copy(engine: &Engine, mut changed: Changed, records: &mut Named) {
+    let put = &mut |name, value: Option<&[u8]>| {
+        match value {
+            Some(value) => records.insert(name, value.to_vec()),
+            None => records.remove(&name),
+        };
+    };
+    engine.save_some(&mut changed, usize::MAX, put);
+    engine.save_globals(put);
+}
+
 fn loaded(records: &Named) -> Engine {
     let mut engine = fresh();
     let mut loading = engine.loading();
@@ -80,6 +92,40 @@ proptest! {
         prop_assert_eq!(again.size().accounts, live.engine.size().accounts);
         if let Err(e) = again.check_invariants() {
             return Err(TestCaseError::fail(format!("{e:?}")));
+        }
+    }
+
+    #[test]
+    fn what_is_copied_a_few_names_at_a_time_is_the_state_at_the_cut(
+        steps in steps(90),
+        turns in proptest::collection::vec((1usize..20, 0usize..40, 0u8..4), 1..12),
+    ) {
+        let messages = messages(&steps);
+        let (mut whole, mut sliced) = (Run::new(fresh()), Run::new(fresh()));
+        let (mut saved, mut copied) = (Named::new(), Named::new());
+        let (mut at, mut turn) = (0, 0);
+        while at < messages.len() {
+            let (size, most, then) = turns[turn % turns.len()];
+            turn += 1;
+            let end = (at + size).min(messages.len());
+            whole.step(&messages[at..end]);
+            sliced.step(&messages[at..end]);
+            at = end;
+            sliced.engine.gather_changed();
+            let listed = sliced.engine.changed_ids();
+            let mut some = sliced.engine.take_some_changed(most);
+            prop_assert_eq!(some.len(), most.min(listed));
+            if then & 1 > 0 {
+                some.add(sliced.engine.take_changed_beside());
+            }
+            copy(&sliced.engine, some, &mut copied);
+            if then & 2 > 0 || at == messages.len() {
+                let rest = sliced.engine.take_changed();
+                copy(&sliced.engine, rest, &mut copied);
+                save(&mut whole.engine, &mut saved);
+                prop_assert!(saved == copied, "at {} of {}", at, messages.len());
+                prop_assert!(sliced.engine.take_changed().is_empty());
+            }
         }
     }
 }

@@ -7,22 +7,36 @@ use crate::records::DIRTY;
 impl LinkGraph {
     /// The accounts and nodes changed since the last call, each once, in the order of the first change.
     pub fn take_dirty(&mut self) -> (Vec<u32>, Vec<Node>) {
-        let accounts = std::mem::take(&mut self.dirty_accounts);
-        let entities = std::mem::take(&mut self.dirty_entities);
-        for account in &accounts {
-            if let Some(line) = self.accounts.get_mut(*account) {
+        let (mut accounts, mut entities) = (Vec::new(), Vec::new());
+        let repeated = self.dirty_repeats;
+        self.take_dirty_into(|account| accounts.push(account), |node| entities.push(node));
+        (accounts, if repeated { dedup(entities) } else { entities })
+    }
+
+    /// As [`LinkGraph::take_dirty`], one by one and without memory of its own; a node may come twice.
+    pub fn take_dirty_into(
+        &mut self,
+        mut each_account: impl FnMut(u32),
+        mut each_node: impl FnMut(Node),
+    ) {
+        let (mut accounts, mut nodes) =
+            (std::mem::take(&mut self.dirty_accounts), std::mem::take(&mut self.dirty_entities));
+        for account in accounts.drain(..) {
+            if let Some(line) = self.accounts.get_mut(account) {
                 line.dirty = false;
             }
+            each_account(account);
         }
-        for node in &entities {
-            if let Some(place) = self.place(*node)
+        for node in nodes.drain(..) {
+            if let Some(place) = self.place(node)
                 && let Some(entity) = self.entities[place.kind].get_mut(place.slot)
             {
                 entity.flags &= !DIRTY;
             }
+            each_node(node);
         }
-        let repeated = std::mem::take(&mut self.dirty_repeats);
-        (accounts, if repeated { dedup(entities) } else { entities })
+        (self.dirty_accounts, self.dirty_entities) = (accounts, nodes);
+        self.dirty_repeats = false;
     }
 
     /// The entities that lost their last link since the last call and have none now, by node: their

@@ -15,7 +15,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const PARTITIONS: u32 = 16;
 /// As the fixed workload has it.
@@ -39,6 +39,8 @@ pub struct Options {
     pub seconds: u32,
     /// How long it is held before that: a broker that has just begun compiles its own code for the first seconds.
     pub warm_up_seconds: u32,
+    /// For how long the producer of the events gathers them.
+    pub linger_ms: f64,
     /// `exactly_once`, `at_least_once`.
     pub deliveries: Vec<String>,
     /// A folder for what the service said, and for the latency of each action as CSV.
@@ -195,8 +197,7 @@ impl<'a> Bench<'a> {
             .set("bootstrap.servers", stack.bootstrap())
             .set("enable.idempotence", "true")
             .set("compression.type", "lz4")
-            // What Kafka's own clients have by default.
-            .set("linger.ms", "5")
+            .set("linger.ms", options.linger_ms.to_string())
             .set("queue.buffering.max.messages", "1000000")
             .create()
             .expect("a producer can be made");
@@ -373,6 +374,7 @@ impl<'a> Bench<'a> {
         let watch = Actions::watch(self.stack);
         let already = self.taken();
         let (begun, before) = (Instant::now(), self.cpu());
+        let begun_unix_ms = unix_ms();
         watch.begins(begun);
         let mut produced_us: Vec<u64> = Vec::with_capacity(messages.len());
         while produced_us.len() < messages.len() {
@@ -400,9 +402,11 @@ impl<'a> Bench<'a> {
             Some((produced, at.saturating_sub(produced)))
         });
         if let Some(folder) = &self.keep {
-            let lines = times.clone().map(|(produced, took)| format!("{produced},{took}\n"));
+            let at_unix_ms = |us: u64| begun_unix_ms + us / 1000;
+            let lines =
+                times.clone().map(|(produced, took)| format!("{},{took}\n", at_unix_ms(produced)));
             let text: String =
-                std::iter::once("produced_us,took_us\n".into()).chain(lines).collect();
+                std::iter::once("produced_unix_ms,took_us\n".into()).chain(lines).collect();
             std::fs::write(folder.join(format!("{}-{rate}.csv", self.delivery)), text)
                 .expect("a file can be written");
         }
@@ -416,6 +420,12 @@ impl<'a> Bench<'a> {
         }
         run
     }
+}
+
+/// What the clock on the wall says, to find a moment in the service's log.
+fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than that");
+    now.as_millis() as u64
 }
 
 /// The account of a message of the workload, which is its key.

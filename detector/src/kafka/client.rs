@@ -137,7 +137,7 @@ pub fn consumer(section: &KafkaSection) -> Settings {
         // Answers are gathered for a moment: thousands of them with a message or two each would cost broker and client more than
         // all the rest.
         ("fetch.wait.max.ms", "2"),
-        ("fetch.min.bytes", "65536"),
+        ("fetch.min.bytes", "8192"),
         ("queued.min.messages", "100000"),
         ("queued.max.messages.kbytes", "65536"),
         // A broker that comes back is met again within a second; ten is librdkafka's default.
@@ -276,7 +276,7 @@ pub fn await_token(heard: &Heard, mut serve: impl FnMut()) {
 pub fn producer(section: &KafkaSection) -> Settings {
     let mut config = base(section, &section.producer);
     for (name, value) in [
-        ("linger.ms", "0.5"),
+        ("linger.ms", "0"),
         ("compression.type", "lz4"),
         ("transaction.timeout.ms", "30000"),
         ("queue.buffering.max.messages", "500000"),

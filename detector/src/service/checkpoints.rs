@@ -2,6 +2,7 @@
 
 use super::cut::Copies;
 use super::names;
+use super::pace::Pace;
 use super::position::{Detail, position};
 use crate::kafka::journal::Offsets;
 use crate::kafka::publish::Committed;
@@ -11,6 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// While events come, Redis gets a fifth of a core at most for checkpoints: so many times the work is rest.
+const REST_PER_WORK: u32 = 4;
 
 /// One checkpoint to be written.
 pub struct Job {
@@ -52,6 +56,7 @@ pub struct Checkpoints {
     /// What became of things.
     pub out: Receiver<Outcome>,
     orderly: Arc<AtomicBool>,
+    hurry: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -68,11 +73,12 @@ impl Checkpoints {
         let (jobs, queue) = bounded(1);
         let (send, out) = bounded(64);
         let orderly = Arc::new(AtomicBool::new(false));
-        let mut work = Work { store, send, unread, orderly: orderly.clone() };
+        let hurry = Arc::new(AtomicBool::new(false));
+        let mut work = Work { store, send, unread, orderly: orderly.clone(), hurry: hurry.clone() };
         let thread = std::thread::Builder::new()
             .name("checkpoints".into())
             .spawn(move || work.run(&queue))?;
-        Ok(Self { jobs: Some(jobs), out, orderly, thread: Some(thread) })
+        Ok(Self { jobs: Some(jobs), out, orderly, hurry, thread: Some(thread) })
     }
 
     /// Hands a checkpoint over. Only one at a time is under way.
@@ -80,6 +86,11 @@ impl Checkpoints {
         if let Some(jobs) = &self.jobs {
             let _ = jobs.send(job);
         }
+    }
+
+    /// Whether somebody waits for a checkpoint: then it is written without a rest.
+    pub fn hurry(&self, is_waited_for: bool) {
+        self.hurry.store(is_waited_for, Ordering::Relaxed);
     }
 }
 
@@ -93,6 +104,7 @@ impl Checkpoints {
 impl Drop for Checkpoints {
     fn drop(&mut self) {
         self.jobs = None;
+        self.hurry(true);
         let (_, closed) = bounded(0);
         self.out = closed;
         if let Some(thread) = self.thread.take() {
@@ -106,6 +118,7 @@ struct Work<S> {
     send: Sender<Outcome>,
     unread: bool,
     orderly: Arc<AtomicBool>,
+    hurry: Arc<AtomicBool>,
 }
 
 impl<S: Shards> Work<S> {
@@ -137,7 +150,9 @@ impl<S: Shards> Work<S> {
                 false => Ok(()),
             };
             let begun = Instant::now();
+            let mut pace = Pace::new(REST_PER_WORK, self.hurry.clone());
             let record = |(name, value): (&engine::Name, Option<&[u8]>)| {
+                pace.step();
                 (names::of_store(name), value.map(<[u8]>::to_vec))
             };
             let records = job.records.iter().map(record);

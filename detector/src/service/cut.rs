@@ -2,7 +2,7 @@
 //! is copied again, in rounds, until little is left: that is copied at once, and there the cut lies.
 
 use engine::{Changed, Engine, Name};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::time::{Duration, Instant};
 
 /// The line may stand still for about so long at the cut.
@@ -25,8 +25,6 @@ const QUIET: Duration = Duration::from_millis(20);
 pub const TURN: Duration = Duration::from_millis(1);
 /// Copies lie one after the other in blocks of this size, or their own where they are longer.
 const BLOCK: usize = 1 << 20;
-/// Blocks that are kept to be used again.
-const SPARE_MAX: usize = 64;
 
 /// Where a copy lies: block, from, to; `None`: the record is gone.
 type Place = Option<(usize, usize, usize)>;
@@ -80,21 +78,23 @@ impl Copies {
         self.places.values().flatten().map(|(_, from, to)| (to - from) as u64).sum()
     }
 
-    /// Forgets all copies and keeps some of the memory, for the next cut.
+    /// Forgets all copies and keeps their memory for the next cut, but no more than that: fresh memory costs as much as copying.
     pub fn clear(&mut self) {
         self.places.clear();
-        self.spare.append(&mut self.blocks);
-        self.spare.truncate(SPARE_MAX);
+        self.spare = std::mem::take(&mut self.blocks);
         self.spare.iter_mut().for_each(Vec::clear);
     }
 }
 
 /// A cut that is being made.
 pub struct Cutting {
+    /// Taken off the engine's lists, and to be copied.
     left: Changed,
     copies: Copies,
     rounds: u32,
+    /// Ids that were listed when the round began, and those of them that are still to be taken.
     began_with: usize,
+    to_take: usize,
     /// Rounds without headway.
     pressure: u32,
     begun: Instant,
@@ -107,16 +107,17 @@ pub struct Cutting {
 }
 
 impl Cutting {
-    /// Takes the list of what changed; `copies` is empty memory.
+    /// Begins with what the engine lists as changed; `copies` is empty memory.
     pub fn begin(engine: &mut Engine, copies: Copies) -> Self {
-        let left = engine.take_changed();
-        let began_with = left.len();
+        let left = engine.take_changed_beside();
+        let began_with = engine.changed_ids();
         let now = Instant::now();
         Self {
             left,
             copies,
             rounds: 1,
             began_with,
+            to_take: began_with,
             pressure: 0,
             begun: now,
             last_input: now,
@@ -140,17 +141,21 @@ impl Cutting {
         self.credit += (begun - self.shared).mul_f64(if quiet { 1.0 } else { share });
         self.credit = if quiet { SLICE_MAX } else { self.credit.min(SLICE_MAX) };
         self.shared = begun;
-        while begun.elapsed() < self.credit && !self.left.is_empty() {
+        while begun.elapsed() < self.credit && (self.to_take > 0 || !self.left.is_empty()) {
+            if self.left.is_empty() {
+                let most = RECORDS.min(self.to_take);
+                self.left = engine.take_some_changed(most);
+                self.to_take -= most;
+            }
             self.copy(engine, RECORDS);
         }
         let took = begun.elapsed();
         self.credit = self.credit.saturating_sub(took);
         self.spent += took;
-        if !self.left.is_empty() {
+        if self.to_take > 0 || !self.left.is_empty() {
             return false;
         }
-        self.left = engine.take_changed();
-        let left = self.left.len();
+        let left = engine.changed_ids();
         let per_record = self.spent.as_secs_f64() / self.copied.max(1) as f64;
         let short = left as f64 * per_record <= STOP_MAX.as_secs_f64();
         let headway = left as f64 <= self.began_with as f64 * HEADWAY;
@@ -158,7 +163,7 @@ impl Cutting {
             return true;
         }
         self.pressure += u32::from(!headway);
-        self.began_with = left;
+        (self.began_with, self.to_take) = (left, left);
         self.rounds += 1;
         false
     }

@@ -25,8 +25,6 @@ use std::time::{Duration, Instant};
 
 /// The line looks around at least this often.
 const LOOK_AROUND: Duration = Duration::from_millis(50);
-/// Redis gets at most this share of a core for checkpoints: the pause is so many times the work.
-const PAUSE_PER_WORK: u32 = 5;
 /// Without a durable checkpoint for so long, or for so many messages, the line waits: a restart must stay short.
 pub(super) const REPLAY_TIME_MAX: Duration = Duration::from_secs(600);
 const REPLAY_MESSAGES_MAX: u64 = 20_000_000;
@@ -65,12 +63,11 @@ pub(super) struct Line<'a> {
     /// See [`Detail`].
     born: u32,
     writer: String,
-    /// When the last durable one was cut, and how long it took to write.
+    /// When the last durable one was cut.
     last_cut: Instant,
     cut: Instant,
     /// Event time at the newest cut.
     cut_ts_ms: i64,
-    took: Duration,
     /// Messages taken since the last durable cut, and since the newest cut.
     since_durable: u64,
     since_cut: u64,
@@ -141,7 +138,6 @@ pub fn run<S: Shards + Send + 'static>(
         last_cut: Instant::now(),
         cut: Instant::now(),
         cut_ts_ms: 0,
-        took: Duration::ZERO,
         since_durable: replayed,
         since_cut: replayed,
     };
@@ -213,6 +209,7 @@ impl Line<'_> {
         }
         let behind =
             self.since_durable > REPLAY_MESSAGES_MAX || self.last_cut.elapsed() > REPLAY_TIME_MAX;
+        self.checkpoints.hurry(behind);
         if behind && self.writing {
             // The input waits where it is; nothing is lost.
             std::thread::sleep(LOOK_AROUND);
@@ -234,9 +231,9 @@ impl Line<'_> {
                 return Err(Trouble::StartOver("the source ended".into()));
             }
         }
-        let pause = self.settings.checkpoint_every.max(self.took * PAUSE_PER_WORK);
-        let due =
-            !self.writing && (self.since_cut > 0 || self.untidy) && self.cut.elapsed() >= pause;
+        let due = !self.writing
+            && (self.since_cut > 0 || self.untidy)
+            && self.cut.elapsed() >= self.settings.checkpoint_every;
         let is_read = self.pulse.is_being_read() && self.cut.elapsed() < READ_TIME_MAX;
         if due && !is_read {
             self.cutting.get_or_insert_with(|| {
@@ -271,6 +268,7 @@ impl Line<'_> {
         let mut effects = self.publisher.effects();
         let begun = Instant::now();
         self.engine.step(inputs, &mut effects);
+        self.engine.gather_changed();
         telemetry.latency(Stage::Decode, decoded);
         telemetry.latency(Stage::Step, begun.elapsed());
         let read = dead.len();
@@ -398,7 +396,7 @@ impl Line<'_> {
                     self.around.telemetry.checkpoint_done(&CheckpointDone { took, bytes, records });
                     self.around.health.checkpoint_durable(self.cut_ts_ms);
                     self.around.health.store_up(true);
-                    (self.writing, self.took, self.last_cut) = (false, took, self.cut);
+                    (self.writing, self.last_cut) = (false, self.cut);
                     self.since_durable = self.since_cut;
                 }
                 Outcome::Waiting(why) => {
@@ -416,6 +414,7 @@ impl Line<'_> {
         let _span = tracing::info_span!("drain").entered();
         self.around.health.set_state(State::Draining);
         self.source = None;
+        self.checkpoints.hurry(true);
         let until = Instant::now() + DRAIN_MAX;
         let mut last = false;
         loop {

@@ -15,6 +15,7 @@ mod layout;
 mod live;
 mod names;
 mod ordered;
+mod pace;
 mod position;
 mod published;
 mod pulse;
