@@ -87,5 +87,6 @@ fn step(engine: &mut Engine, batch: &[Input]) -> Duration {
     let inputs = batch.to_vec();
     let begun = Instant::now();
     engine.step(inputs, &mut effects);
+    engine.gather_changed();
     begun.elapsed()
 }

@@ -27,6 +27,22 @@ pub(crate) struct Keys {
     pub gone: Vec<(u64, CompactString)>,
 }
 
+/// How many ids each list has, accounts first: those that are to be taken before others that change meanwhile.
+#[derive(Clone, Debug, Default)]
+pub struct Listed(SmallVec<[usize; 8]>);
+
+impl Listed {
+    /// Ids of all lists.
+    pub fn len(&self) -> usize {
+        self.0.iter().sum()
+    }
+
+    /// Whether none is left.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// Where the records of one kind are.
 pub(crate) struct Records<'a> {
     pub keys: &'a Interner,
@@ -116,13 +132,14 @@ impl Engine {
     /// [`Engine::name_forgotten`] before the first.
     pub fn take_changed(&mut self) -> Changed {
         self.gather_changed();
-        let mut changed = self.take_some_changed(usize::MAX);
+        let mut changed = self.take_some_changed(&mut self.listed(), usize::MAX);
         changed.add(self.take_changed_beside());
         changed
     }
 
     /// Brings together what the parts of the state list as changed. Whoever calls it after each step spreads the work that
-    /// [`Engine::take_changed`] has otherwise, and may take some of what changed by [`Engine::take_some_changed`].
+    /// [`Engine::take_changed`] has otherwise, and may take some of what changed by [`Engine::take_some_changed`]. Not to be followed by
+    /// [`Engine::save_changes`], which saves the parts apart.
     pub fn gather_changed(&mut self) {
         let (accounts, kinds, nodes) = (&mut self.accounts, &mut self.kinds, &self.nodes);
         let gone = std::mem::take(&mut self.deciding.dirty);
@@ -139,31 +156,33 @@ impl Engine {
         );
     }
 
-    /// How many ids [`Engine::take_some_changed`] would take.
-    pub fn changed_ids(&self) -> usize {
-        self.accounts.dirty.len()
-            + self.kinds.iter().flatten().map(|k| k.dirty.len()).sum::<usize>()
+    /// What [`Engine::take_some_changed`] would take now.
+    pub fn listed(&self) -> Listed {
+        let kinds = self.kinds.iter().map(|kind| kind.as_ref().map_or(0, |kind| kind.dirty.len()));
+        Listed(std::iter::once(self.accounts.dirty.len()).chain(kinds).collect())
     }
 
-    /// Takes up to `most` of the ids that were gathered, those that changed first before others. What one of them stands for counts as
-    /// changed again as soon as it changes.
-    pub fn take_some_changed(&mut self, most: usize) -> Changed {
+    /// Takes up to `most` of the ids that were gathered and that `listed` still has, of each list those that changed first. What one
+    /// of them stands for counts as changed again as soon as it changes.
+    pub fn take_some_changed(&mut self, listed: &mut Listed, most: usize) -> Changed {
         let mut left = most;
-        let mut some = |dirty: &mut DirtySet| {
-            let mut ids = dirty.take_some(left);
+        let mut some = |dirty: &mut DirtySet, listed: &mut usize| {
+            let mut ids = dirty.take_some(left.min(*listed));
             left -= ids.len();
+            *listed -= ids.len();
             ids.sort_unstable();
             Keys { ids, gone: Vec::new() }
         };
-        Changed {
-            accounts: some(&mut self.accounts.dirty),
-            kinds: self
-                .kinds
-                .iter_mut()
-                .map(|kind| kind.as_mut().map_or_else(Keys::default, |kind| some(&mut kind.dirty)))
-                .collect(),
-            recent: Vec::new(),
+        let mut lists = listed.0.iter_mut();
+        let mut changed = Changed::default();
+        if let Some(listed) = lists.next() {
+            changed.accounts = some(&mut self.accounts.dirty, listed);
         }
+        for (kind, listed) in self.kinds.iter_mut().zip(lists) {
+            let keys = kind.as_mut().map(|kind| some(&mut kind.dirty, listed));
+            changed.kinds.push(keys.unwrap_or_default());
+        }
+        changed
     }
 
     /// Takes what is listed beside ids: what was forgotten, chunks of recent events, and what was put back.

@@ -43,7 +43,7 @@ pub mod wire;
 
 pub use build::{Options, Size, Versions};
 pub use carry::Carry;
-pub use changed::Changed;
+pub use changed::{Changed, Listed};
 pub use decide::Draft;
 pub use decider::Decider;
 pub use explain::Explanation;

@@ -1,6 +1,6 @@
 //! What was done already, put back: after a silent replay the policy's records come from the actions that were really published.
 
-use crate::policy::{ActionKind, CapState, Policy, Published};
+use crate::policy::{ActionKind, Policy, Published};
 use crate::step::{ACCOUNT_DOMAIN, Engine};
 
 /// An action as it stands in its topic.
@@ -22,7 +22,7 @@ pub struct PublishedAction<'a> {
     pub shadow: bool,
     /// What was wanted, where a cap made it a lesser one.
     pub degraded_from: Option<&'a str>,
-    /// The hour whose cap it counted in; none: that of `at_ms`.
+    /// The hour whose cap it counted in; none: nobody said, and it counts as a new one.
     pub cap_hour: Option<i64>,
     /// The action that is undone, as hex.
     pub reverses: Option<&'a str>,
@@ -40,9 +40,10 @@ impl Engine {
             (None, Some(_)) if published.shadow => self.counts.shadow_actions += 1,
             (None, Some(action)) => {
                 self.counts.actions += 1;
-                let hour = published.cap_hour.unwrap_or_else(|| CapState::hour_of(published.at_ms));
                 let wanted = published.degraded_from.and_then(ActionKind::from_name);
-                Policy::count_published(action, wanted, hour, &mut self.deciding.caps);
+                let caps = &mut self.deciding.caps;
+                let hour = published.cap_hour.unwrap_or_else(|| caps.hour_now(published.at_ms));
+                Policy::count_published(action, wanted, hour, caps);
             }
             (None, None) => return,
         }

@@ -112,9 +112,11 @@ proptest! {
             sliced.step(&messages[at..end]);
             at = end;
             sliced.engine.gather_changed();
-            let listed = sliced.engine.changed_ids();
-            let mut some = sliced.engine.take_some_changed(most);
-            prop_assert_eq!(some.len(), most.min(listed));
+            let mut listed = sliced.engine.listed();
+            let all = listed.len();
+            let mut some = sliced.engine.take_some_changed(&mut listed, most);
+            prop_assert_eq!((some.len(), listed.len()), (most.min(all), all - most.min(all)));
+            prop_assert_eq!(sliced.engine.listed().len(), listed.len());
             if then & 1 > 0 {
                 some.add(sliced.engine.take_changed_beside());
             }

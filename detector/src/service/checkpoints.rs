@@ -33,7 +33,7 @@ pub struct Job {
 pub enum Outcome {
     /// It is durable as far as Redis can say.
     Done {
-        /// How long Redis was busy with it.
+        /// How long it took, rests among it.
         took: Duration,
         /// Records written.
         records: u64,
@@ -67,14 +67,17 @@ impl Checkpoints {
     /// # Errors
     /// When no thread can be made.
     pub fn start<S: Shards + Send + 'static>(
-        store: Store<S>,
+        mut store: Store<S>,
         unread: bool,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = bounded(1);
         let (send, out) = bounded(64);
         let orderly = Arc::new(AtomicBool::new(false));
         let hurry = Arc::new(AtomicBool::new(false));
-        let mut work = Work { store, send, unread, orderly: orderly.clone(), hurry: hurry.clone() };
+        let pace = Pace::new(REST_PER_WORK, hurry.clone());
+        let rests = pace.clone();
+        store.rest_by(Box::new(move || rests.step()));
+        let mut work = Work { store, send, unread, orderly: orderly.clone(), pace };
         let thread = std::thread::Builder::new()
             .name("checkpoints".into())
             .spawn(move || work.run(&queue))?;
@@ -118,7 +121,7 @@ struct Work<S> {
     send: Sender<Outcome>,
     unread: bool,
     orderly: Arc<AtomicBool>,
-    hurry: Arc<AtomicBool>,
+    pace: Pace,
 }
 
 impl<S: Shards> Work<S> {
@@ -150,9 +153,8 @@ impl<S: Shards> Work<S> {
                 false => Ok(()),
             };
             let begun = Instant::now();
-            let mut pace = Pace::new(REST_PER_WORK, self.hurry.clone());
+            self.pace.begin();
             let record = |(name, value): (&engine::Name, Option<&[u8]>)| {
-                pace.step();
                 (names::of_store(name), value.map(<[u8]>::to_vec))
             };
             let records = job.records.iter().map(record);

@@ -1,7 +1,7 @@
 //! A checkpoint's cut without a long stop of the line. What changed is copied in slices between batches; what changes again meanwhile
 //! is copied again, in rounds, until little is left: that is copied at once, and there the cut lies.
 
-use engine::{Changed, Engine, Name};
+use engine::{Changed, Engine, Listed, Name};
 use hashbrown::HashMap;
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ const BLOCK: usize = 1 << 20;
 /// Where a copy lies: block, from, to; `None`: the record is gone.
 type Place = Option<(usize, usize, usize)>;
 
-/// Copies of records.
+/// Copies of records. Their names come from outside; the seed of the map's hash is random and never leaves the process.
 #[derive(Debug, Default)]
 pub struct Copies {
     blocks: Vec<Vec<u8>>,
@@ -92,9 +92,9 @@ pub struct Cutting {
     left: Changed,
     copies: Copies,
     rounds: u32,
-    /// Ids that were listed when the round began, and those of them that are still to be taken.
+    /// What there was to copy when the round began, and the ids of it that are still to be taken.
     began_with: usize,
-    to_take: usize,
+    to_take: Listed,
     /// Rounds without headway.
     pressure: u32,
     begun: Instant,
@@ -109,15 +109,17 @@ pub struct Cutting {
 impl Cutting {
     /// Begins with what the engine lists as changed; `copies` is empty memory.
     pub fn begin(engine: &mut Engine, copies: Copies) -> Self {
+        engine.gather_changed();
         let left = engine.take_changed_beside();
-        let began_with = engine.changed_ids();
+        let to_take = engine.listed();
+        let began_with = left.len() + to_take.len();
         let now = Instant::now();
         Self {
             left,
             copies,
             rounds: 1,
             began_with,
-            to_take: began_with,
+            to_take,
             pressure: 0,
             begun: now,
             last_input: now,
@@ -141,21 +143,21 @@ impl Cutting {
         self.credit += (begun - self.shared).mul_f64(if quiet { 1.0 } else { share });
         self.credit = if quiet { SLICE_MAX } else { self.credit.min(SLICE_MAX) };
         self.shared = begun;
-        while begun.elapsed() < self.credit && (self.to_take > 0 || !self.left.is_empty()) {
+        while begun.elapsed() < self.credit && !self.is_round_over() {
             if self.left.is_empty() {
-                let most = RECORDS.min(self.to_take);
-                self.left = engine.take_some_changed(most);
-                self.to_take -= most;
+                self.left = engine.take_some_changed(&mut self.to_take, RECORDS);
             }
             self.copy(engine, RECORDS);
         }
         let took = begun.elapsed();
         self.credit = self.credit.saturating_sub(took);
         self.spent += took;
-        if self.to_take > 0 || !self.left.is_empty() {
+        if !self.is_round_over() {
             return false;
         }
-        let left = engine.changed_ids();
+        self.left = engine.take_changed_beside();
+        self.to_take = engine.listed();
+        let left = self.left.len() + self.to_take.len();
         let per_record = self.spent.as_secs_f64() / self.copied.max(1) as f64;
         let short = left as f64 * per_record <= STOP_MAX.as_secs_f64();
         let headway = left as f64 <= self.began_with as f64 * HEADWAY;
@@ -163,9 +165,13 @@ impl Cutting {
             return true;
         }
         self.pressure += u32::from(!headway);
-        (self.began_with, self.to_take) = (left, left);
+        self.began_with = left;
         self.rounds += 1;
         false
+    }
+
+    fn is_round_over(&self) -> bool {
+        self.to_take.is_empty() && self.left.is_empty()
     }
 
     fn copy(&mut self, engine: &Engine, most: usize) {

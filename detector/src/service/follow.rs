@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Runs that may wait to be taken; beyond, the journal is not read on.
 const RUNS_MAX: usize = 100_000;
-/// Lists of changes that wait for a checkpoint to cover them; beyond, the oldest two become one.
+/// Lists of changes that wait for a checkpoint to cover them; beyond, the newest two become one.
 const LISTS_MAX: usize = 32;
 
 /// Changes up to a place in the journal.
@@ -270,6 +270,8 @@ impl Follower {
 
     fn step(&mut self, batch: &mut Vec<Input>, effects: &mut Effects) {
         self.engine.step(batch.drain(..), effects);
+        // Whoever takes over goes on at once.
+        self.engine.gather_changed();
         effects.clear();
     }
 

@@ -209,7 +209,7 @@ impl Line<'_> {
         }
         let behind =
             self.since_durable > REPLAY_MESSAGES_MAX || self.last_cut.elapsed() > REPLAY_TIME_MAX;
-        self.checkpoints.hurry(behind);
+        self.checkpoints.hurry(self.is_late());
         if behind && self.writing {
             // The input waits where it is; nothing is lost.
             std::thread::sleep(LOOK_AROUND);
@@ -244,6 +244,12 @@ impl Line<'_> {
             self.checkpoint()?;
         }
         Ok(())
+    }
+
+    /// Long before the line has to wait, the checkpoint that is being written does not rest any more.
+    fn is_late(&self) -> bool {
+        self.since_durable > REPLAY_MESSAGES_MAX / 2
+            || self.last_cut.elapsed() > REPLAY_TIME_MAX / 2
     }
 
     fn step(&mut self, batch: Batch) -> Result<(), Trouble> {

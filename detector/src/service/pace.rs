@@ -1,7 +1,7 @@
 //! Work in the background that leaves the line most of the time: it rests after each piece, the longer the longer that took.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Work between two rests.
@@ -9,28 +9,38 @@ const PIECE: Duration = Duration::from_millis(2);
 /// Longest rest: one call that took long must not hold up everything.
 const REST_MAX: Duration = Duration::from_millis(50);
 
-/// Shares out time.
-#[derive(Debug)]
+/// Shares out time. Clones share it, too.
+#[derive(Clone, Debug)]
 pub struct Pace {
     rest_per_work: u32,
     hurry: Arc<AtomicBool>,
-    piece: Instant,
+    /// When the last rest ended.
+    since: Arc<Mutex<Instant>>,
 }
 
 impl Pace {
     /// So many times the work is rest, until there is a hurry.
     pub fn new(rest_per_work: u32, hurry: Arc<AtomicBool>) -> Self {
-        Self { rest_per_work, hurry, piece: Instant::now() }
+        Self { rest_per_work, hurry, since: Arc::new(Mutex::new(Instant::now())) }
+    }
+
+    /// What was before was no work.
+    pub fn begin(&self) {
+        *self.since() = Instant::now();
     }
 
     /// Between two bits of work; rests when it is time to.
-    pub fn step(&mut self) {
+    pub fn step(&self) {
         let hurry = self.hurry.load(Ordering::Relaxed);
-        let rest = rest(self.piece.elapsed(), self.rest_per_work, hurry);
-        if let Some(rest) = rest {
+        let mut since = self.since();
+        if let Some(rest) = rest(since.elapsed(), self.rest_per_work, hurry) {
             std::thread::sleep(rest);
-            self.piece = Instant::now();
+            *since = Instant::now();
         }
+    }
+
+    fn since(&self) -> MutexGuard<'_, Instant> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

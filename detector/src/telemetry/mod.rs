@@ -91,7 +91,7 @@ impl Queue {
 /// A checkpoint that became durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CheckpointDone {
-    /// From the cut until it was durable.
+    /// How long it took to be written and durable.
     pub took: Duration,
     /// Bytes written.
     pub bytes: u64,

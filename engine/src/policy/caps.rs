@@ -58,9 +58,14 @@ impl CapState {
 
     /// Counts an action; a newer hour starts with it. Returns the hour in which it counts.
     pub(crate) fn note_published(&mut self, action: ActionKind, ts_ms: i64) -> i64 {
-        let hour = Self::hour_of(ts_ms).max(self.hour);
+        let hour = self.hour_now(ts_ms);
         self.put_back(action, hour);
         hour
+    }
+
+    /// The hour in which an action would count now.
+    pub(crate) fn hour_now(&self, ts_ms: i64) -> i64 {
+        Self::hour_of(ts_ms).max(self.hour)
     }
 
     /// Counts an action that was counted in some hour before.
@@ -76,7 +81,7 @@ impl CapState {
     }
 
     /// The hour of event time that a moment lies in.
-    pub(crate) fn hour_of(ts_ms: i64) -> i64 {
+    fn hour_of(ts_ms: i64) -> i64 {
         ts_ms.div_euclid(HOUR_MS)
     }
 

@@ -107,7 +107,7 @@ impl Play<'_> {
                         shadow: false,
                     };
                     self.policy.apply_published(&published, state);
-                    let hour = CapState::hour_of(ts_ms);
+                    let hour = self.caps.hour_now(ts_ms);
                     Policy::count_published(published.action, None, hour, &mut self.caps);
                     return "put back".to_owned();
                 }

@@ -150,6 +150,7 @@ impl<S: Shards> Store<S> {
         name: &Name,
         change: Change,
     ) -> Result<(), RedisStoreError> {
+        (self.rest)();
         let shard = name.shard(self.shards.count());
         let item = Item { key: self.shards.key(name), change };
         match buffers.add(shard, item) {

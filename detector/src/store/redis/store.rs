@@ -30,6 +30,8 @@ pub struct Limits {
 pub struct Store<S> {
     pub(super) shards: S,
     pub(super) limits: Limits,
+    /// Called before each record of a checkpoint.
+    pub(super) rest: Box<dyn FnMut() + Send>,
     owners: Box<dyn FnMut() -> Owner + Send>,
     pub(super) lease: Option<Lease>,
 }
@@ -75,7 +77,12 @@ impl<S: Shards> Store<S> {
         limits: Limits,
         owners: Box<dyn FnMut() -> Owner + Send>,
     ) -> Self {
-        Self { shards, limits, owners, lease: None }
+        Self { shards, limits, rest: Box::new(|| {}), owners, lease: None }
+    }
+
+    /// Calls `rest` before each record of a checkpoint: whoever shares the machine may have to come first.
+    pub fn rest_by(&mut self, rest: Box<dyn FnMut() + Send>) {
+        self.rest = rest;
     }
 
     /// The set of shards.
