@@ -13,6 +13,7 @@ mod lease;
 mod load;
 mod names;
 mod protocol;
+mod reading;
 mod record;
 mod server;
 mod shards;

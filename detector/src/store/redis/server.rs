@@ -7,8 +7,10 @@ use super::connect::{Servers, of_call, unknown};
 use super::error::RedisStoreError;
 use super::names::{Keys, Name};
 use super::protocol::Header;
+use super::reading::{Found, Reading};
 use super::shards::{EachRecord, Shards};
-use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind};
+use crossbeam_channel::{Sender, bounded};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -17,6 +19,9 @@ static SAID: AtomicBool = AtomicBool::new(false);
 
 /// How often a command is sent on to where a cluster says that its slot is.
 const REDIRECTS: usize = 3;
+
+/// Lists of records that are read ahead while others are taken: Redis and the engine work side by side.
+const AHEAD: usize = 4;
 
 /// Shards in Redis, behind one connection per server.
 pub struct RedisShards {
@@ -149,40 +154,15 @@ impl RedisShards {
         error
     }
 
-    fn scan(&mut self, place: &str, each: &mut EachRecord<'_>) -> Result<(), CallError> {
-        let pattern = format!("{}*", self.keys.records());
-        let mut cursor = 0u64;
-        loop {
-            let mut scan = redis::cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(self.section.scan_records);
-            let (next, keys): (u64, Vec<Vec<u8>>) = self.ask(place, &scan)?;
-            let found: Vec<(Name, &[u8])> = keys
-                .iter()
-                .filter_map(|key| Some((self.keys.name(key)?, key.as_slice())))
-                .collect();
-            // Single reads: in a cluster one MGET may not span shards.
-            let mut reads = Pipeline::with_capacity(found.len());
-            for (_, key) in &found {
-                reads.cmd("GET").arg(*key);
-            }
-            let values: Vec<Option<Vec<u8>>> = match found.is_empty() {
-                true => Vec::new(),
-                false => {
-                    let answer = reads.query(&mut self.servers.link(place)?.connection);
-                    answer.map_err(|e| self.failed(place, &e))?
-                }
-            };
-            for ((name, _), value) in found.into_iter().zip(values) {
-                if let Some(value) = value {
-                    let shard = name.shard(self.keys.shards);
-                    each(shard, name, &value)?;
-                }
-            }
-            if next == 0 {
-                return Ok(());
-            }
-            cursor = next;
+    /// Reads the records of a server, some at a time, and ends when nobody takes them any more.
+    fn scan(&mut self, place: &str, to: &Sender<Vec<Found>>) -> Result<(), CallError> {
+        let connection = &mut self.servers.link(place)?.connection;
+        let read = Reading::new(connection, &self.keys, &self.section, to).all();
+        if !matches!(read, Ok(true)) {
+            // Answers may be on their way that nobody waits for.
+            self.servers.forget(place);
         }
+        read.map(|_| ()).map_err(|e| of_call(place, &e))
     }
 }
 
@@ -267,10 +247,22 @@ impl Shards for RedisShards {
     }
 
     fn records(&mut self, each: &mut EachRecord<'_>) -> Result<(), CallError> {
-        for place in self.servers.places()? {
-            self.scan(&place, each)?;
-        }
-        Ok(())
+        let places = self.servers.places()?;
+        let (to, found) = bounded(AHEAD);
+        std::thread::scope(|scope| {
+            let reader = std::thread::Builder::new().name("load".into());
+            let reading = reader.spawn_scoped(scope, move || {
+                places.iter().try_for_each(|place| self.scan(place, &to))
+            });
+            let reading = reading.map_err(|e| CallError::NotNow {
+                place: "this machine".to_owned(),
+                why: format!("cannot start a thread: {e}"),
+            })?;
+            let taken = found.iter().flatten().try_for_each(|r| each(r.shard, r.name, &r.value));
+            drop(found);
+            let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            taken.and(read)
+        })
     }
 
     fn record(&mut self, name: &Name) -> Result<Option<Vec<u8>>, CallError> {
