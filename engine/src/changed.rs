@@ -142,8 +142,9 @@ impl Engine {
     /// [`Engine::save_changes`], which saves the parts apart.
     pub fn gather_changed(&mut self) {
         let (accounts, kinds, nodes) = (&mut self.accounts, &mut self.kinds, &self.nodes);
-        let gone = std::mem::take(&mut self.deciding.dirty);
-        gone.into_iter()
+        let decided = std::mem::take(&mut self.deciding.dirty);
+        decided
+            .into_iter()
             .filter_map(|hash| accounts.keys.find(hash))
             .for_each(|id| accounts.dirty.mark(id));
         let dirty = std::cell::RefCell::new(&mut accounts.dirty);

@@ -39,8 +39,6 @@ pub struct Options {
     pub seconds: u32,
     /// How long it is held before that: a broker that has just begun compiles its own code for the first seconds.
     pub warm_up_seconds: u32,
-    /// For how long the producer of the events gathers them.
-    pub linger_ms: f64,
     /// `exactly_once`, `at_least_once`.
     pub deliveries: Vec<String>,
     /// A folder for what the service said, and for the latency of each action as CSV.
@@ -197,7 +195,8 @@ impl<'a> Bench<'a> {
             .set("bootstrap.servers", stack.bootstrap())
             .set("enable.idempotence", "true")
             .set("compression.type", "lz4")
-            .set("linger.ms", options.linger_ms.to_string())
+            // What Kafka's own clients have by default.
+            .set("linger.ms", "5")
             .set("queue.buffering.max.messages", "1000000")
             .create()
             .expect("a producer can be made");

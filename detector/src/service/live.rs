@@ -207,10 +207,9 @@ impl Line<'_> {
         if !locked(&self.ends).shrunk.is_empty() {
             self.lost()?;
         }
-        let behind =
-            self.since_durable > REPLAY_MESSAGES_MAX || self.last_cut.elapsed() > REPLAY_TIME_MAX;
-        self.checkpoints.hurry(self.is_late());
-        if behind && self.writing {
+        // Long before the line has to wait, the checkpoint that is being written does not rest any more.
+        self.checkpoints.hurry(self.is_behind(2));
+        if self.is_behind(1) && self.writing {
             // The input waits where it is; nothing is lost.
             std::thread::sleep(LOOK_AROUND);
             self.around.telemetry.back_pressure(Queue::Checkpoint, LOOK_AROUND);
@@ -246,10 +245,10 @@ impl Line<'_> {
         Ok(())
     }
 
-    /// Long before the line has to wait, the checkpoint that is being written does not rest any more.
-    fn is_late(&self) -> bool {
-        self.since_durable > REPLAY_MESSAGES_MAX / 2
-            || self.last_cut.elapsed() > REPLAY_TIME_MAX / 2
+    /// Whether a restart would replay more than this part of what it may.
+    fn is_behind(&self, part: u32) -> bool {
+        self.since_durable > REPLAY_MESSAGES_MAX / u64::from(part)
+            || self.last_cut.elapsed() > REPLAY_TIME_MAX / part
     }
 
     fn step(&mut self, batch: Batch) -> Result<(), Trouble> {

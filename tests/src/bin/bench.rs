@@ -26,9 +26,6 @@ struct Args {
     /// How long it is held before that, unmeasured: a broker that has just begun compiles its own code.
     #[arg(long, default_value_t = 10)]
     warm_up_seconds: u32,
-    /// Milliseconds for which the producer of the events gathers them; 5 is what Kafka's own clients have by default.
-    #[arg(long, default_value_t = 5.0)]
-    linger_ms: f64,
     /// How outputs are delivered, comma-separated.
     #[arg(long, value_delimiter = ',', default_value = "exactly_once,at_least_once")]
     delivery: Vec<String>,
@@ -39,16 +36,8 @@ struct Args {
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command")]
 fn main() -> ExitCode {
-    let Args {
-        accounts,
-        events,
-        rates,
-        seconds,
-        warm_up_seconds,
-        linger_ms,
-        delivery: deliveries,
-        keep,
-    } = Args::parse();
+    let Args { accounts, events, rates, seconds, warm_up_seconds, delivery: deliveries, keep } =
+        Args::parse();
     let known = ["exactly_once", "at_least_once"];
     if let Some(other) = deliveries.iter().find(|d| !known.contains(&d.as_str())) {
         eprintln!("no delivery is called `{other}`\nhint: there are {}", known.join(" and "));
@@ -64,8 +53,7 @@ fn main() -> ExitCode {
         eprintln!("{}: {e}", folder.display());
         return ExitCode::from(2);
     }
-    let options =
-        Options { accounts, events, rates, seconds, warm_up_seconds, linger_ms, deliveries, keep };
+    let options = Options { accounts, events, rates, seconds, warm_up_seconds, deliveries, keep };
     let report = run(&options, &mut |line| println!("{line}"));
     match serde_json::to_string(&report) {
         Ok(text) => println!("{text}"),

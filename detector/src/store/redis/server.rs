@@ -157,7 +157,7 @@ impl RedisShards {
     /// Reads the records of a server, some at a time, and ends when nobody takes them any more.
     fn scan(&mut self, place: &str, to: &Sender<Vec<Found>>) -> Result<(), CallError> {
         let connection = &mut self.servers.link(place)?.connection;
-        let read = Reading::new(connection, &self.keys, &self.section, to).all();
+        let read = Reading::new(connection, &self.keys, self.section.scan_records, to).all();
         if !matches!(read, Ok(true)) {
             // Answers may be on their way that nobody waits for.
             self.servers.forget(place);
