@@ -2,7 +2,8 @@
 //! `detector simulate` write them. The stream is run, and then cut after so many events more each: at once, and in rounds beside the line.
 
 use detector::config;
-use detector::service::cut::{Copies, Cutting};
+use detector::service::copies::Copies;
+use detector::service::cut::Cutting;
 use engine::effects::{Effects, SourceRef};
 use engine::{Engine, Input, Options, Wanted};
 use std::io::{BufRead, BufReader};

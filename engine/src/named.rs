@@ -15,6 +15,8 @@ const FORM: u8 = 1;
 pub const ACCOUNT_KIND: &str = "account";
 const GLOBALS: &str = "globals";
 const RECENT: &str = "recent-";
+/// A chunk of recent events takes as long as so many records.
+const CHUNK_RECORDS: usize = 64;
 
 /// What a value is kept under.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,8 +52,8 @@ impl Engine {
         self.save_globals(save);
     }
 
-    /// Takes up to `most` names off a list of changes and hands over what stands under them now: what changes later is in a later
-    /// list, and its newer value is then the one that counts.
+    /// Takes up to `most` names off a list of changes, and fewer where they are long to save, and hands over what stands under them now:
+    /// what changes later is in a later list, and its newer value is then the one that counts.
     pub fn save_some(&self, changed: &mut Changed, most: usize, save: &mut Save<'_>) {
         let (mut left, mut buffer) = (most, Vec::with_capacity(4096));
         let accounts = Records {
@@ -74,7 +76,7 @@ impl Engine {
         while left > 0
             && let Some(chunk) = changed.recent.pop()
         {
-            left -= 1;
+            left = left.saturating_sub(CHUNK_RECORDS);
             let name = Name::Global(format_compact!("{RECENT}{chunk}"));
             save(name, self.recent.chunk(chunk).as_deref());
         }

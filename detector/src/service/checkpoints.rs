@@ -1,6 +1,6 @@
 //! Checkpoints, by a thread of their own: Redis never keeps an event waiting.
 
-use super::cut::Copies;
+use super::copies::{Copied, Copies};
 use super::names;
 use super::pace::Pace;
 use super::position::{Detail, position};
@@ -143,8 +143,11 @@ impl<S: Shards> Work<S> {
         let Ok(outputs) = job.outputs.recv() else { return false };
         let older_to_go = job.detail.older_to_go;
         let position = position(&job.at, &outputs, job.detail);
-        let count = job.records.len() as u64;
-        let bytes = job.records.bytes();
+        self.pace.begin();
+        let newest = job.records.newest(|| self.pace.step());
+        let count = newest.len() as u64;
+        let bytes =
+            newest.iter().filter_map(|copied| copied.value).map(|v| v.len() as u64).sum::<u64>();
         let mut pause = Duration::from_millis(100);
         let _span = tracing::info_span!("checkpoint", records = count, bytes).entered();
         loop {
@@ -154,16 +157,16 @@ impl<S: Shards> Work<S> {
             };
             let begun = Instant::now();
             self.pace.begin();
-            let record = |(name, value): (&engine::Name, Option<&[u8]>)| {
-                (names::of_store(name), value.map(<[u8]>::to_vec))
+            let record = |copied: &Copied<'_>| {
+                (names::of_store(&copied.name()), copied.value.map(<[u8]>::to_vec))
             };
-            let records = job.records.iter().map(record);
+            let records = newest.iter().map(record);
             let written = read.and_then(|()| self.store.checkpoint(&position, records));
             match written {
                 Ok(_) => {
                     let took = begun.elapsed();
                     if older_to_go {
-                        let names = job.records.iter().map(|(name, _)| names::of_store(name));
+                        let names = newest.iter().map(|copied| names::of_store(&copied.name()));
                         self.store.keep_one_version(names);
                     }
                     let untidy = self.store.is_untidy();

@@ -1,8 +1,8 @@
 //! A checkpoint's cut without a long stop of the line. What changed is copied in slices between batches; what changes again meanwhile
 //! is copied again, in rounds, until little is left: that is copied at once, and there the cut lies.
 
-use engine::{Changed, Engine, Listed, Name};
-use hashbrown::HashMap;
+use super::copies::Copies;
+use engine::{Changed, Engine, Listed};
 use std::time::{Duration, Instant};
 
 /// The line may stand still for about so long at the cut.
@@ -23,68 +23,6 @@ const ROUNDS_MAX: u32 = 24;
 const QUIET: Duration = Duration::from_millis(20);
 /// With a cut under way, input is waited for no longer than this at a time.
 pub const TURN: Duration = Duration::from_millis(1);
-/// Copies lie one after the other in blocks of this size, or their own where they are longer.
-const BLOCK: usize = 1 << 20;
-
-/// Where a copy lies: block, from, to; `None`: the record is gone.
-type Place = Option<(usize, usize, usize)>;
-
-/// Copies of records. Their names come from outside; the seed of the map's hash is random and never leaves the process.
-#[derive(Debug, Default)]
-pub struct Copies {
-    blocks: Vec<Vec<u8>>,
-    places: HashMap<Name, Place>,
-    spare: Vec<Vec<u8>>,
-}
-
-impl Copies {
-    fn put(&mut self, name: Name, value: Option<&[u8]>) {
-        let place = value.map(|value| {
-            let room = |block: &Vec<u8>| block.capacity() - block.len() >= value.len();
-            if !self.blocks.last().is_some_and(room) {
-                let spare = self.spare.pop().filter(room);
-                let size = BLOCK.max(value.len());
-                self.blocks.push(spare.unwrap_or_else(|| Vec::with_capacity(size)));
-            }
-            let number = self.blocks.len() - 1;
-            let block = &mut self.blocks[number];
-            let from = block.len();
-            block.extend_from_slice(value);
-            (number, from, block.len())
-        });
-        self.places.insert(name, place);
-    }
-
-    /// The newest copy of each record.
-    pub fn iter(&self) -> impl Iterator<Item = (&Name, Option<&[u8]>)> {
-        let value = |&(block, from, to): &(usize, usize, usize)| {
-            self.blocks.get(block).and_then(|block| block.get(from..to)).unwrap_or_default()
-        };
-        self.places.iter().map(move |(name, place)| (name, place.as_ref().map(value)))
-    }
-
-    /// How many records there are.
-    pub fn len(&self) -> usize {
-        self.places.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
-    }
-
-    /// Bytes of all values.
-    pub fn bytes(&self) -> u64 {
-        self.places.values().flatten().map(|(_, from, to)| (to - from) as u64).sum()
-    }
-
-    /// Forgets all copies and keeps their memory for the next cut, but no more than that: fresh memory costs as much as copying.
-    pub fn clear(&mut self) {
-        self.places.clear();
-        self.spare = std::mem::take(&mut self.blocks);
-        self.spare.iter_mut().for_each(Vec::clear);
-    }
-}
 
 /// A cut that is being made.
 pub struct Cutting {
@@ -176,7 +114,7 @@ impl Cutting {
 
     fn copy(&mut self, engine: &Engine, most: usize) {
         let (before, copies) = (self.left.len(), &mut self.copies);
-        engine.save_some(&mut self.left, most, &mut |name, value| copies.put(name, value));
+        engine.save_some(&mut self.left, most, &mut |name, value| copies.put(&name, value));
         self.copied += before - self.left.len();
     }
 
@@ -188,41 +126,7 @@ impl Cutting {
         self.left = engine.take_changed();
         self.copy(engine, usize::MAX);
         let copies = &mut self.copies;
-        engine.save_globals(&mut |name, value| copies.put(name, value));
+        engine.save_globals(&mut |name, value| copies.put(&name, value));
         (self.copies, begun.elapsed(), self.rounds)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_newest_copy_counts_and_memory_is_used_again() {
-        let mut copies = Copies::default();
-        let name = |n: u32| Name::Global(n.to_string().into());
-        for round in 0..3u8 {
-            for n in 0..3000 {
-                copies.put(name(n), Some(&[round; 500]));
-            }
-        }
-        copies.put(name(7), None);
-        copies.put(name(8), Some(&vec![9; 3 * BLOCK]));
-        copies.put(name(9), Some(&[]));
-        assert_eq!(copies.len(), 3000);
-        for (name, value) in copies.iter() {
-            let Name::Global(number) = name else { panic!("{name:?}") };
-            match number.as_str() {
-                "7" => assert_eq!(value, None),
-                "8" => assert_eq!(value, Some(&vec![9; 3 * BLOCK][..])),
-                "9" => assert_eq!(value, Some(&[][..])),
-                _ => assert_eq!(value, Some(&[2; 500][..]), "{number}"),
-            }
-        }
-        assert_eq!(copies.bytes(), (2997 * 500 + 3 * BLOCK) as u64);
-        copies.clear();
-        assert!(copies.is_empty() && copies.bytes() == 0 && !copies.spare.is_empty());
-        copies.put(name(1), Some(&[1]));
-        assert_eq!(copies.iter().next().map(|(_, value)| value), Some(Some(&[1u8][..])));
     }
 }

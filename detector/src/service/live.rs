@@ -2,7 +2,8 @@
 
 use super::again;
 use super::checkpoints::{Checkpoints, Job, Outcome};
-use super::cut::{Copies, Cutting, TURN};
+use super::copies::Copies;
+use super::cut::{Cutting, TURN};
 use super::ends::{Ends, locked, watch};
 use super::layout::Layout;
 use super::position::Detail;
@@ -114,6 +115,8 @@ pub fn run<S: Shards + Send + 'static>(
     let topics = reader.topics.clone();
     let ends = Ends::default();
     let newcomers = watch(settings, &leads_to, &ends, stop)?;
+    let spare = Copies::with_memory_ready()
+        .map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
     let mut line = Line {
         settings,
         around,
@@ -129,7 +132,7 @@ pub fn run<S: Shards + Send + 'static>(
         at,
         stopped: BTreeSet::new(),
         cutting: None,
-        spare: Copies::default(),
+        spare,
         writing: false,
         untidy: false,
         erased,
@@ -371,7 +374,7 @@ impl Line<'_> {
             .take()
             .unwrap_or_else(|| Cutting::begin(&mut self.engine, std::mem::take(&mut self.spare)));
         let (records, stood, rounds) = cutting.cut(&mut self.engine);
-        tracing::debug!(records = records.len(), seconds = stood.as_secs_f64(), rounds, "cut");
+        tracing::debug!(copies = records.len(), seconds = stood.as_secs_f64(), rounds, "cut");
         let mut detail = Detail::of(&self.engine);
         detail.born = self.born;
         detail.writer = Some(self.writer.clone());

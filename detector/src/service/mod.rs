@@ -8,6 +8,7 @@
 
 mod again;
 mod checkpoints;
+pub mod copies;
 pub mod cut;
 mod ends;
 mod follow;
