@@ -41,6 +41,8 @@ pub struct Interner {
     table: HashTable<u32>,
     hashes: Vec<u64>,
     texts: Vec<CompactString>,
+    /// Bytes of texts that do not lie in `texts`.
+    heap_bytes: usize,
     live: Vec<bool>,
     free: BinaryHeap<Reverse<u32>>,
     /// What was forgotten, if somebody wants to know.
@@ -126,6 +128,7 @@ impl Interner {
     fn place(&mut self, id: u32, hash: u64, text: CompactString) {
         let slot = id as usize;
         self.hashes[slot] = hash;
+        self.heap_bytes += heap_bytes(&text);
         self.texts[slot] = text;
         self.live[slot] = true;
         let hashes = &self.hashes;
@@ -174,6 +177,7 @@ impl Interner {
         // Nothing is left of a key that was to be erased.
         self.hashes[slot] = 0;
         let text = std::mem::take(&mut self.texts[slot]);
+        self.heap_bytes -= heap_bytes(&text);
         if let Some(log) = &mut self.log {
             log.push(Change::Forgotten { id, hash, text });
         } else if let Some(gone) = &mut self.gone {
@@ -222,20 +226,19 @@ impl Interner {
         self.table.is_empty()
     }
 
-    /// Heap bytes held, texts beyond 24 bytes included.
+    /// Heap bytes held, texts beyond 24 bytes included. O(1).
     pub fn bytes(&self) -> usize {
         self.table.allocation_size()
             + self.hashes.capacity() * 8
             + self.live.capacity()
             + self.texts.capacity() * size_of::<CompactString>()
-            + self
-                .texts
-                .iter()
-                .filter(|t| t.is_heap_allocated())
-                .map(|t| t.capacity())
-                .sum::<usize>()
+            + self.heap_bytes
             + self.free.len() * 4
     }
+}
+
+fn heap_bytes(text: &CompactString) -> usize {
+    if text.is_heap_allocated() { text.capacity() } else { 0 }
 }
 
 #[cfg(test)]
@@ -278,6 +281,31 @@ mod tests {
             let hash = hasher.hash(3, &i.to_string());
             assert_eq!(old.add(hash, "x".into()), new.add(hash, "x".into()));
         }
+    }
+
+    #[test]
+    fn bytes_of_long_keys_are_counted_while_they_are_there() {
+        let hasher = KeyHasher::new([2; 16]);
+        let mut keys = Interner::default();
+        let long = |n: u32| format!("{n:050}");
+        let add = |keys: &mut Interner, n| keys.add(hasher.hash(0, &long(n)), long(n).into());
+        let counted =
+            |keys: &Interner| keys.heap_bytes == keys.texts.iter().map(heap_bytes).sum::<usize>();
+        keys.add(hasher.hash(0, "short"), "short".into());
+        assert_eq!(keys.heap_bytes, 0);
+        (0..10).for_each(|n| drop(add(&mut keys, n)));
+        let before = keys.heap_bytes;
+        assert!(before >= 500 && counted(&keys));
+        keys.begin_trial();
+        keys.forget(3);
+        (10..20).for_each(|n| drop(add(&mut keys, n)));
+        assert!(keys.heap_bytes > before && counted(&keys));
+        keys.undo_trial();
+        assert!(keys.heap_bytes == before && counted(&keys));
+        (1..=10).for_each(|id| keys.forget(id));
+        assert!(keys.heap_bytes == 0 && counted(&keys));
+        keys.restore(4, hasher.hash(0, &long(3)), long(3).into());
+        assert!(keys.heap_bytes >= 50 && counted(&keys));
     }
 
     #[test]

@@ -41,6 +41,14 @@ pub struct Outputs {
     pub runs: Vec<Run>,
 }
 
+impl Outputs {
+    /// Whether there is nothing to be sent to anybody.
+    fn is_nothing(&self) -> bool {
+        let Effects { actions, scores, .. } = &self.effects;
+        actions.is_empty() && scores.is_empty() && self.dead.is_empty()
+    }
+}
+
 /// What is durable once a cut was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Committed {

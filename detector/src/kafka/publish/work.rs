@@ -182,8 +182,9 @@ impl Work {
         strange.map_or(Ok(()), |from| fence::look(section, from, writer))
     }
 
-    /// At least once: writes the order of a batch, and of those that wait behind it, and publishes what they led to once that order
-    /// is there for good. Whoever takes over publishes the same again, since it takes them in this order. Returns what came behind them.
+    /// At least once: writes the order of a batch, and of those that wait behind it, and publishes what they led to once the order of
+    /// all so far is there for good. Whoever takes over publishes the same again, since it takes them in this order. Nothing is waited
+    /// for where they led to nothing. Returns what came behind them.
     fn produce_after_the_journal(
         &mut self,
         first: Outputs,
@@ -200,15 +201,13 @@ impl Work {
                 Err(_) => break,
             }
         }
-        let mut written = false;
         for outputs in &mut group {
             let runs = std::mem::take(&mut outputs.runs);
             if !runs.is_empty() {
-                written = true;
                 self.took(runs)?;
             }
         }
-        if written {
+        if !group.iter().all(Outputs::is_nothing) {
             self.arrived()?;
         }
         group.into_iter().try_for_each(|outputs| self.produce(outputs))?;
