@@ -34,7 +34,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     inputs.chunks(BATCH).for_each(|batch| {
         step(&mut engine, batch);
     });
-    let (mut memory, ..) = Cutting::begin(&mut engine, Copies::default()).cut(&mut engine);
+    let (mut memory, ..) =
+        Cutting::begin(&mut engine, Copies::with_memory_ready()?).cut(&mut engine);
     let mut batches = rest.chunks(BATCH);
     for after in AFTER {
         let mut pace = Duration::ZERO;
@@ -43,14 +44,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         });
         let begun = Instant::now();
         memory.clear();
-        let (records, _, _) = Cutting::begin(&mut engine, memory).cut(&mut engine);
+        let (copies, _, _) = Cutting::begin(&mut engine, memory).cut(&mut engine);
         println!(
-            "after {after} events, {:.1} us each: {} records; at once the line stands for {:.1} ms",
+            "after {after} events, {:.1} us each: {} copies; at once the line stands for {:.1} ms",
             pace.as_secs_f64() * 1e6 / after as f64,
-            records.len(),
+            copies.len(),
             begun.elapsed().as_secs_f64() * 1e3
         );
-        memory = records;
+        memory = copies;
         (0..after / BATCH).filter_map(|_| batches.next()).for_each(|batch| {
             step(&mut engine, batch);
         });
@@ -69,16 +70,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
         let whole = begun.elapsed();
-        let (records, stood, rounds) = cutting.cut(&mut engine);
+        let (copies, stood, rounds) = cutting.cut(&mut engine);
         println!(
-            "   beside the line: {} records in {rounds} rounds, {meanwhile} events went by in {:.0} ms; it stood for {:.1} ms at the cut, {:.1} ms for the first list, at most {:.1} ms between two batches",
-            records.len(),
+            "   beside the line: {} copies in {rounds} rounds, {meanwhile} events went by in {:.0} ms; it stood for {:.1} ms at the cut, {:.1} ms for the first list, at most {:.1} ms between two batches",
+            copies.len(),
             whole.as_secs_f64() * 1e3,
             stood.as_secs_f64() * 1e3,
             listed.as_secs_f64() * 1e3,
             longest.as_secs_f64() * 1e3
         );
-        memory = records;
+        memory = copies;
     }
     Ok(())
 }

@@ -9,6 +9,8 @@ use smallvec::SmallVec;
 
 /// Records whose memory is read side by side before they are copied.
 const WARM: usize = 16;
+/// A chunk of recent events takes as long to save as so many records.
+pub(crate) const CHUNK_RECORDS: usize = 64;
 
 /// Everything that was touched in some time. A list may hold more than what really changed, never less.
 #[derive(Debug, Default)]
@@ -119,6 +121,11 @@ impl Changed {
     pub fn len(&self) -> usize {
         let all = std::iter::once(&self.accounts).chain(&self.kinds);
         all.map(|keys| keys.ids.len() + keys.gone.len()).sum::<usize>() + self.recent.len()
+    }
+
+    /// How much there is to save, in records.
+    pub fn work(&self) -> usize {
+        self.len() + self.recent.len() * (CHUNK_RECORDS - 1)
     }
 
     /// Whether it names none.

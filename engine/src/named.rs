@@ -4,7 +4,7 @@
 //! Value of a profile, little-endian: form (1 byte, 1), tag (1 byte, `a` or `e`), id (u32), then parts, each with its length
 //! (u32) before it: the record, the policy's record (accounts only), and the line of the link graph that others link to.
 
-use crate::changed::{Changed, Records};
+use crate::changed::{CHUNK_RECORDS, Changed, Records};
 use crate::snapshot::{LoadError, Loading, damaged, framed, get, key, put, take_array};
 use crate::step::Engine;
 use compact_str::{CompactString, format_compact};
@@ -15,8 +15,6 @@ const FORM: u8 = 1;
 pub const ACCOUNT_KIND: &str = "account";
 const GLOBALS: &str = "globals";
 const RECENT: &str = "recent-";
-/// A chunk of recent events takes as long as so many records.
-const CHUNK_RECORDS: usize = 64;
 
 /// What a value is kept under.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

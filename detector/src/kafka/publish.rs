@@ -122,6 +122,7 @@ impl Prepared {
             commit_interval,
             first: Some(Entry::Live { epoch, at, anew }),
             stood: Stood::new(),
+            unseen: false,
             produced_ms: Vec::new(),
             telemetry,
         };

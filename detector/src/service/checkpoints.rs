@@ -143,8 +143,10 @@ impl<S: Shards> Work<S> {
         let Ok(outputs) = job.outputs.recv() else { return false };
         let older_to_go = job.detail.older_to_go;
         let position = position(&job.at, &outputs, job.detail);
+        let begun = Instant::now();
         self.pace.begin();
         let newest = job.records.newest(|| self.pace.step());
+        let looked_up = begun.elapsed();
         let count = newest.len() as u64;
         let bytes =
             newest.iter().filter_map(|copied| copied.value).map(|v| v.len() as u64).sum::<u64>();
@@ -164,7 +166,7 @@ impl<S: Shards> Work<S> {
             let written = read.and_then(|()| self.store.checkpoint(&position, records));
             match written {
                 Ok(_) => {
-                    let took = begun.elapsed();
+                    let took = looked_up + begun.elapsed();
                     if older_to_go {
                         let names = newest.iter().map(|copied| names::of_store(&copied.name()));
                         self.store.keep_one_version(names);

@@ -6,6 +6,7 @@
 use crossbeam_channel::{Receiver, bounded};
 use engine::Name;
 use hashbrown::HashSet;
+use std::thread::JoinHandle;
 
 /// Copies lie in blocks of this size, or their own where they are longer.
 const BLOCK: usize = 1 << 20;
@@ -38,16 +39,7 @@ impl Copies {
     /// # Errors
     /// When no thread can be made.
     pub fn with_memory_ready() -> std::io::Result<Self> {
-        let (send, ready) = bounded(READY);
-        let touched = || {
-            let mut block = vec![1u8; BLOCK];
-            block.clear();
-            block
-        };
-        std::thread::Builder::new()
-            .name("memory".into())
-            .spawn(move || while send.send(touched()).is_ok() {})?;
-        Ok(Self { ready: Some(ready), ..Self::default() })
+        Ok(Self { ready: Some(memory()?.0), ..Self::default() })
     }
 
     /// Appends a copy. O(its bytes), whatever there is already.
@@ -121,6 +113,18 @@ impl Copies {
     }
 }
 
+/// Blocks that were written to, and the thread that makes them.
+fn memory() -> std::io::Result<(Receiver<Vec<u8>>, JoinHandle<()>)> {
+    let (send, ready) = bounded(READY);
+    let touched = || {
+        let mut block = vec![1u8; BLOCK];
+        block.clear();
+        block
+    };
+    let make = move || while send.send(touched()).is_ok() {};
+    Ok((ready, std::thread::Builder::new().name("memory".into()).spawn(make)?))
+}
+
 impl<'a> Copied<'a> {
     /// The first of those that lie one behind the other.
     fn take(rest: &mut &'a [u8]) -> Option<Self> {
@@ -157,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_newest_copy_counts_and_memory_is_used_again() {
-        let mut copies = Copies::with_memory_ready().unwrap();
+        let mut copies = Copies::default();
         let name = |n: u32| Name::Global(n.to_string().into());
         for round in 0..3u8 {
             for n in 0..3000 {
@@ -191,14 +195,32 @@ mod tests {
         );
     }
 
+    #[test]
+    fn blocks_that_are_ready_are_taken_and_their_maker_ends() {
+        let (ready, maker) = memory().unwrap();
+        let block = ready.recv().unwrap();
+        assert!(block.is_empty() && block.capacity() >= BLOCK);
+        let (send, one) = bounded(1);
+        let at = block.as_ptr();
+        send.send(block).unwrap();
+        let mut copies = Copies { ready: Some(one), ..Copies::default() };
+        copies.put(&Name::Global("a".into()), Some(&[1; 100]));
+        assert_eq!(copies.blocks[0].as_ptr(), at);
+        copies.put(&Name::Global("b".into()), Some(&[2; BLOCK]));
+        assert_eq!((copies.blocks.len(), copies.newest(|| {}).len()), (2, 2));
+        drop(ready);
+        maker.join().unwrap();
+    }
+
     proptest! {
         #[test]
         fn as_a_map(puts in prop::collection::vec(
-            (prop::option::of("[a-zé]{1,3}"), "[a-c]{0,2}", prop::option::of(prop::collection::vec(any::<u8>(), 0..4))),
-            0..200,
+            (prop::option::of("[a-zé]{1,3}"), "[a-c]{0,2}", prop::option::of((any::<u8>(), 0..BLOCK / 3))),
+            0..24,
         )) {
             let (mut copies, mut map) = (Copies::default(), BTreeMap::new());
             for (kind, key, value) in puts {
+                let value = value.map(|(byte, len)| vec![byte; len]);
                 let name = match kind {
                     Some(kind) => Name::Profile { kind: kind.into(), key: key.into() },
                     None => Name::Global(key.into()),

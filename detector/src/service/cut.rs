@@ -50,7 +50,7 @@ impl Cutting {
         engine.gather_changed();
         let left = engine.take_changed_beside();
         let to_take = engine.listed();
-        let began_with = left.len() + to_take.len();
+        let began_with = left.work() + to_take.len();
         let now = Instant::now();
         Self {
             left,
@@ -95,7 +95,7 @@ impl Cutting {
         }
         self.left = engine.take_changed_beside();
         self.to_take = engine.listed();
-        let left = self.left.len() + self.to_take.len();
+        let left = self.left.work() + self.to_take.len();
         let per_record = self.spent.as_secs_f64() / self.copied.max(1) as f64;
         let short = left as f64 * per_record <= STOP_MAX.as_secs_f64();
         let headway = left as f64 <= self.began_with as f64 * HEADWAY;
@@ -113,9 +113,9 @@ impl Cutting {
     }
 
     fn copy(&mut self, engine: &Engine, most: usize) {
-        let (before, copies) = (self.left.len(), &mut self.copies);
+        let (before, copies) = (self.left.work(), &mut self.copies);
         engine.save_some(&mut self.left, most, &mut |name, value| copies.put(&name, value));
-        self.copied += before - self.left.len();
+        self.copied += before - self.left.work();
     }
 
     /// Copies the rest: the records are those of the state as it is now. Also says for how long the line stood still, and in

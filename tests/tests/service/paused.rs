@@ -2,7 +2,7 @@
 //! nothing.
 
 use crate::conservation::{configured, lines};
-use crate::instance::Setup;
+use crate::instance::{Instance, Setup, free_port};
 use crate::stack::Stack;
 use crate::support::stream;
 use crate::watch::said;
@@ -61,6 +61,40 @@ fn what_a_paused_instance_still_writes_changes_nothing() {
     found.sort_unstable();
     expected.sort_unstable();
     assert_eq!(found, expected, "each event is scored once, as without all that");
+}
+
+#[test]
+fn without_scores_actions_wait_for_the_journal_too() {
+    let stack = Stack::up();
+    let s = configured();
+    s.run("run --config conf --input events --output expected").good();
+    let events = lines(&stream().events);
+    let (before, behind) = events.split_at(events.len() / 3);
+    stack.topics("x-", 1);
+    let setup = Setup { stack: &stack, scratch: &s, prefix: "x-", delivery: "at_least_once" };
+    let port = free_port();
+    let mut command = setup.command(&[], port);
+    command.env_remove("DETECTOR__KAFKA__SCORES");
+    let mut service = Instance::start(command, port, s.path("x-log"));
+    stack.produce("x-events", before);
+    service.idle();
+    // Behind this, batches that led to nothing are in the journal before one that led to an action is to be published.
+    stack.produce("x-journal", &[r#"{"writer":"9-0","begins":{"epoch":9}}"#.into()]);
+    stack.produce("x-events", behind);
+    said(&s, "x-", &["the journal was taken over at"]);
+    service.idle();
+    service.stop();
+    let id = |action: &str| {
+        let action: serde_json::Value = serde_json::from_str(action).expect("it is JSON");
+        action["action_id"].as_str().expect("it has an id").to_owned()
+    };
+    let mut found: Vec<_> = stack.consume("x-actions").iter().map(|r| id(&r.value)).collect();
+    let expected = String::from_utf8(s.read("expected")).expect("actions are text");
+    let mut expected: Vec<_> = expected.lines().map(id).collect();
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert!(expected.len() > 20, "{} actions", expected.len());
+    assert_eq!(found, expected, "each action once: who had lost the journal published nothing");
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub(super) struct Work {
     pub(super) first: Option<Entry>,
     /// Where the actions stood when this commit began, until the journal has it.
     pub(super) stood: Stood,
+    /// At least once: the journal has been written to, and it was not seen since that this arrived.
+    pub(super) unseen: bool,
     /// When the events of the open transaction's actions were produced.
     pub(super) produced_ms: Vec<i64>,
     pub(super) telemetry: Telemetry,
@@ -143,10 +145,10 @@ impl Work {
 
     fn commit(&mut self, mode: CommitMode) -> Result<(), Trouble> {
         let begun = Instant::now();
+        self.arrived()?;
         let Prepared { producer, group, .. } = &self.prepared;
         let trouble = |what: &'static str| move |e: KafkaError| Trouble::of(what, &e);
         let offsets = list(&self.pending).map_err(trouble("cannot name offsets"))?;
-        self.arrived()?;
         if self.transactional() {
             if !self.pending.is_empty() {
                 let group = group.group_metadata();
@@ -172,13 +174,14 @@ impl Work {
     }
 
     /// Waits until everything that was sent has arrived; at least once it also sees to it that the journal is still this publisher's.
-    fn arrived(&self) -> Result<(), Trouble> {
+    fn arrived(&mut self) -> Result<(), Trouble> {
         let Prepared { producer, deliveries, section, writer, .. } = &self.prepared;
         self.prepared.checked("cannot publish", acknowledged(producer))?;
         if self.transactional() {
             return Ok(());
         }
         let strange = deliveries.chain.lock().ok().and_then(|mut chain| chain.take_strange());
+        self.unseen = false;
         strange.map_or(Ok(()), |from| fence::look(section, from, writer))
     }
 
@@ -207,7 +210,7 @@ impl Work {
                 self.took(runs)?;
             }
         }
-        if !group.iter().all(Outputs::is_nothing) {
+        if self.unseen && !group.iter().all(Outputs::is_nothing) {
             self.arrived()?;
         }
         group.into_iter().try_for_each(|outputs| self.produce(outputs))?;
@@ -218,6 +221,7 @@ impl Work {
         for run in &runs {
             self.pending.insert(run.tp(), run.to + 1);
         }
+        self.unseen = true;
         self.prepared.journal(Entry::Took(runs), std::mem::take(&mut self.stood))
     }
 
@@ -285,7 +289,8 @@ impl Work {
     }
 
     /// Says in the journal what decides.
-    fn decides(&self) -> Result<(), Trouble> {
+    fn decides(&mut self) -> Result<(), Trouble> {
+        self.unseen = true;
         let versions = self.finisher.versions();
         self.journal(Entry::Decides {
             model: versions.model.clone(),
