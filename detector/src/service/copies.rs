@@ -1,6 +1,6 @@
 //! Copies of records, one behind the other: whoever makes them only appends, and whoever writes them looks up which are the newest.
 //!
-//! A copy in a block, little-endian: length of the name (u32), length of the value (u32, [`GONE`]: the record is gone), name, value.
+//! A copy in a block, little-endian: length of the name (u32), length of the value (u32, `0xffff_ffff`: the record is gone), name, value.
 //! The name is `p`, the kind's length (1 byte), kind and key of a profile, or `g` and the key of what belongs to none.
 
 use crossbeam_channel::{Receiver, bounded};
