@@ -183,6 +183,14 @@ fn disturb(
     say: &mut dyn FnMut(String),
 ) -> Result<(), String> {
     watch.cause("start");
+    // Something is scored only when there is a first checkpoint: without one, a copy of Redis is one that detectors refuse.
+    let deadline = Instant::now() + PATIENCE;
+    while load.acknowledged.scored.load(SeqCst) == 0 {
+        if Instant::now() > deadline {
+            return Err("Kafka takes no event".into());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
     caught_up(world, watch, &load.acknowledged)?;
     let until = options.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     for fault in plan::plan(options.seed, options.faults, &options.kinds) {
