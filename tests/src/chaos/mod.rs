@@ -183,14 +183,6 @@ fn disturb(
     say: &mut dyn FnMut(String),
 ) -> Result<(), String> {
     watch.cause("start");
-    // Something is scored only when there is a first checkpoint: without one, a copy of Redis is one that detectors refuse.
-    let deadline = Instant::now() + PATIENCE;
-    while load.acknowledged.scored.load(SeqCst) == 0 {
-        if Instant::now() > deadline {
-            return Err("Kafka takes no event".into());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
     caught_up(world, watch, &load.acknowledged)?;
     let until = options.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     for fault in plan::plan(options.seed, options.faults, &options.kinds) {
@@ -221,9 +213,10 @@ fn disturb(
     caught_up(world, watch, &load.acknowledged)
 }
 
-/// Waits until everything that Kafka has by now is scored.
+/// Waits until everything that Kafka has by now is scored, and something is: before that, Redis has no checkpoint, and detectors refuse
+/// a copy of it.
 fn caught_up(world: &World, watch: &Watch, load: &load::Acknowledged) -> Result<(), String> {
-    let wanted = load.scored.load(SeqCst);
+    let wanted = load.scored.load(SeqCst).max(1);
     let until = Instant::now() + PATIENCE;
     while watch.scores() < wanted {
         if Instant::now() > until {

@@ -48,9 +48,9 @@ impl Work {
         self.begin()?;
         if let Some(live) = self.first.take() {
             if self.transactional() {
-                self.journal(Entry::Begins { epoch: self.prepared.epoch })?;
+                self.journal(Entry::Begins { epoch: self.prepared.epoch }, Stood::new())?;
             }
-            self.journal(live)?;
+            self.journal(live, Stood::new())?;
             self.decides()?;
         }
         self.commit(CommitMode::Sync)?;
@@ -221,8 +221,8 @@ impl Work {
         for run in &runs {
             self.pending.insert(run.tp(), run.to + 1);
         }
-        self.unseen = true;
-        self.prepared.journal(Entry::Took(runs), std::mem::take(&mut self.stood))
+        let stood = std::mem::take(&mut self.stood);
+        self.journal(Entry::Took(runs), stood)
     }
 
     /// Where outputs stand; right after a commit.
@@ -290,15 +290,13 @@ impl Work {
 
     /// Says in the journal what decides.
     fn decides(&mut self) -> Result<(), Trouble> {
-        self.unseen = true;
         let versions = self.finisher.versions();
-        self.journal(Entry::Decides {
-            model: versions.model.clone(),
-            policy: versions.policy.clone(),
-        })
+        let (model, policy) = (versions.model.clone(), versions.policy.clone());
+        self.journal(Entry::Decides { model, policy }, Stood::new())
     }
 
-    fn journal(&self, entry: Entry) -> Result<(), Trouble> {
-        self.prepared.journal(entry, Stood::new())
+    fn journal(&mut self, entry: Entry, stood: Stood) -> Result<(), Trouble> {
+        self.unseen = true;
+        self.prepared.journal(entry, stood)
     }
 }
