@@ -33,6 +33,12 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// The folder of the model bundle: `model` instead of the one that the configuration names.
+    pub fn model_path(&self, model: Option<&Path>) -> Option<PathBuf> {
+        let named = || self.config.model.path.as_ref().map(|path| self.resolve(path));
+        model.map(Path::to_path_buf).or_else(named)
+    }
+
     /// A path of the configuration, made absolute against the file's folder.
     pub fn resolve(&self, path: &str) -> PathBuf {
         self.folder.join(path)
@@ -134,6 +140,9 @@ fn parse_all(text: &str, env: &BTreeMap<String, String>) -> Result<Parsed, Vec<S
     };
     if let Err(found) = crate::http::Settings::of(&config.http) {
         problems.extend(found);
+    }
+    if let Err(found) = crate::service::files::every(&config.reload) {
+        problems.push(found);
     }
     if let Err(found) = crate::telemetry::logs::check(&config.log) {
         problems.push(found.to_string());

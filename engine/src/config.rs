@@ -1,7 +1,7 @@
 //! `detector.toml` as a value: everything but what belongs to the edges. Reading files and the
 //! environment is the detector crate's part.
 
-pub use crate::edges::{HttpSection, LogFormat, LogSection};
+pub use crate::edges::{HttpSection, LogFormat, LogSection, ReloadSection};
 use crate::policy::{PolicyConfig, RuleConfig};
 use crate::wire::MappingConfig;
 use features::config::{
@@ -39,6 +39,8 @@ pub struct Config {
     pub http: HttpSection,
     /// The service's logs.
     pub log: LogSection,
+    /// When the service reads its policy and its model again.
+    pub reload: ReloadSection,
     /// Attributes of events, by name.
     pub attributes: BTreeMap<String, AttributeConfig>,
     /// Kinds of entities, by name.

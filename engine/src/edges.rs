@@ -39,6 +39,20 @@ impl std::fmt::Debug for HttpSection {
     }
 }
 
+/// When the service reads its policy and its model again.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReloadSection {
+    /// How often the configuration's file and the bundle's are looked at; `off`: never.
+    pub files_every: String,
+}
+
+impl Default for ReloadSection {
+    fn default() -> Self {
+        Self { files_every: "5s".into() }
+    }
+}
+
 /// The service's logs.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]

@@ -56,12 +56,7 @@ pub fn engine_of(
 /// # Errors
 /// As [`read_bundle`].
 pub fn bundle_of(loaded: &Loaded, model: Option<&Path>) -> Result<Option<Bundle>, Failure> {
-    let model = match (model, &loaded.config.model.path) {
-        (Some(path), _) => Some(path.to_path_buf()),
-        (None, Some(path)) => Some(loaded.resolve(path)),
-        (None, None) => None,
-    };
-    model.map(|path| read_bundle(&path)).transpose()
+    loaded.model_path(model).map(|path| read_bundle(&path)).transpose()
 }
 
 /// Makes an engine of a configuration and a bundle that were read already.

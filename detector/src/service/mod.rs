@@ -11,6 +11,7 @@ mod checkpoints;
 pub mod copies;
 pub mod cut;
 mod ends;
+pub(crate) mod files;
 mod follow;
 mod layout;
 mod live;
@@ -39,6 +40,7 @@ use crate::registry::Registry;
 use crate::store::redis::{RedisSection, RedisShards, Store, random_pause};
 use crate::telemetry::{Telemetry, Upkeep};
 use engine::Engine;
+use files::Files;
 use models::bundle::Bundle;
 use reload::{Reload, Reloaded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -69,6 +71,8 @@ pub struct Settings {
     begun: AtomicBool,
     /// What an engine is made of; read once, so that what changes on the disk is taken by a reload and by nothing else.
     current: Mutex<Option<Arc<Current>>>,
+    /// Where that was read.
+    files: Arc<Files>,
 }
 
 /// Configuration and bundle of an engine.
@@ -134,6 +138,7 @@ impl Settings {
         }
         let registry = registry.map(Arc::new);
         let current = Mutex::new(None);
+        let files = Arc::new(Files::of(&loaded, model.as_deref()));
         Ok(Self {
             loaded,
             model,
@@ -146,6 +151,7 @@ impl Settings {
             begin,
             begun,
             current,
+            files,
         })
     }
 
@@ -336,11 +342,21 @@ pub fn run(settings: &Settings, telemetry: Telemetry, stop: &Stop) -> Result<(),
     let engine = engine.map_err(Failure::failed)?;
     let (around, server) = Around::start(settings, telemetry, &engine)?;
     drop(engine);
+    watch_files(settings, stop).map_err(Failure::failed)?;
     let ended = lives(settings, &around, stop);
     if let Some(server) = server {
         server.stop();
     }
     ended
+}
+
+/// Reloads what changes on the disk, until the service ends.
+fn watch_files(settings: &Settings, stop: &Stop) -> Result<(), String> {
+    let Some(every) = files::every(&settings.loaded.config.reload)? else { return Ok(()) };
+    let (files, stop) = (settings.files.clone(), stop.clone());
+    let watch = move || files.watch(every, &stop);
+    let watching = std::thread::Builder::new().name("files".into()).spawn(watch);
+    watching.map(drop).map_err(|e| format!("cannot start a thread: {e}"))
 }
 
 /// One life after the other.

@@ -6,9 +6,9 @@ use crate::store::redis;
 pub fn of_engine(name: &redis::Name) -> engine::Name {
     match &name.domain {
         redis::Domain::Profile { kind } => {
-            engine::Name::Profile { kind: kind.as_str().into(), key: name.key.as_str().into() }
+            engine::Name::Profile { kind: kind.clone(), key: name.key.clone() }
         }
-        redis::Domain::Global => engine::Name::Global(name.key.as_str().into()),
+        redis::Domain::Global => engine::Name::Global(name.key.clone()),
     }
 }
 

@@ -1,12 +1,13 @@
 //! Another policy and model without a restart: read and checked beside the line, taken by it between two batches. What does not
 //! pass is refused with its reason, and what decided before goes on deciding.
 
+use super::files::Files;
 use super::{Current, Settings, Stop};
 use crate::command::setup::{bundle_of, engine_with};
 use crate::config::{self, Loaded};
 use crossbeam_channel::{Receiver, bounded};
 use engine::{Decider, Engine};
-use std::path::PathBuf;
+use std::path::Path;
 
 /// What was read and is good.
 struct Fresh {
@@ -66,8 +67,9 @@ impl Reload {
         if stop.take_reload() {
             let (send, receive) = bounded(1);
             let (before, model) = (settings.loaded.clone(), settings.model.clone());
+            let files = settings.files.clone();
             let read = move || {
-                let _ = send.send(read(&before, model).map(Box::new));
+                let _ = send.send(read(&before, model.as_deref(), &files).map(Box::new));
             };
             match std::thread::Builder::new().name("reload".into()).spawn(read) {
                 Ok(_) => self.reading = Some(receive),
@@ -79,8 +81,9 @@ impl Reload {
 }
 
 /// Reads configuration and bundle again, and checks them as a start does.
-fn read(before: &Loaded, model: Option<PathBuf>) -> Result<Fresh, String> {
+fn read(before: &Loaded, model: Option<&Path>, files: &Files) -> Result<Fresh, String> {
     let _span = tracing::info_span!("reload").entered();
+    files.are_read_again();
     let loaded = config::load(&before.file).map_err(|e| e.to_string())?;
     let differ = needs_restart(before, &loaded);
     if !differ.is_empty() {
@@ -90,7 +93,8 @@ fn read(before: &Loaded, model: Option<PathBuf>) -> Result<Fresh, String> {
             differ.join(", ")
         ));
     }
-    let bundle = bundle_of(&loaded, model.as_deref()).map_err(|e| e.to_string())?;
+    files.are_read(loaded.model_path(model));
+    let bundle = bundle_of(&loaded, model).map_err(|e| e.to_string())?;
     let engine = engine_with(&loaded, bundle.as_ref(), false, false).map_err(|e| e.to_string())?;
     Ok(Fresh { current: Current { loaded, bundle }, decider: engine.into_decider() })
 }
@@ -143,7 +147,7 @@ mod tests {
         text: &str,
     ) -> Result<Fresh, String> {
         std::fs::write(folder.path().join("detector.toml"), text).unwrap();
-        read(before, None)
+        read(before, None, &Files::of(before, None))
     }
 
     #[test]

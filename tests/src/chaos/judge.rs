@@ -159,10 +159,10 @@ fn state(redis: &RedisSection) -> BTreeMap<(String, String), Vec<u8>> {
     let mut records = BTreeMap::new();
     let each = |name: &detector::store::redis::Name, value: &[u8]| {
         let kind = match &name.domain {
-            Domain::Profile { kind } => kind.clone(),
+            Domain::Profile { kind } => kind.to_string(),
             Domain::Global => String::new(),
         };
-        records.insert((kind, name.key.clone()), value.to_vec());
+        records.insert((kind, name.key.to_string()), value.to_vec());
         Ok(())
     };
     store.peek_load(base, each, |_| {}).unwrap_or_else(|e| panic!("{e}"));

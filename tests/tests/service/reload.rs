@@ -1,7 +1,7 @@
 //! Another policy is taken while the service runs, at an exact place; a bad one is refused, and nothing changes.
 
 use crate::conservation::{configured, lines};
-use crate::instance::{PATIENCE, Setup};
+use crate::instance::{Instance, PATIENCE, Setup, free_port};
 use crate::stack::Stack;
 use crate::support::stream;
 use crate::watch::{counted, said};
@@ -120,4 +120,33 @@ fn a_policy_is_reloaded_at_an_exact_place_and_a_bad_one_is_refused() {
     }
     assert!(by_new > 100, "{by_new} actions by the new rule");
     assert_eq!(stack.consume("r-scores").len(), events.len());
+}
+
+#[test]
+fn a_policy_that_changes_on_the_disk_is_reloaded_once() {
+    let stack = Stack::up();
+    let s = configured();
+    stack.topics("w-", 1);
+    let setup = Setup { stack: &stack, scratch: &s, prefix: "w-", delivery: "exactly_once" };
+    let port = free_port();
+    let mut command = setup.command(&[], port);
+    command.env("DETECTOR__RELOAD__FILES_EVERY", "1s");
+    let service = Instance::start(command, port, s.path("w-log"));
+    counted(&service, "detector_lease_epoch", |epoch| epoch > 0.0);
+
+    let good = &stream().config;
+    s.write("conf/detector.toml", format!("{good}{}", RULE.replace("score", "skore")));
+    service.wait_for_metric("detector_reloads_total{result=\"refused\"}", 1.0);
+    assert!(service.has_said("have changed on the disk") && service.has_said("skore"));
+    s.write("conf/detector.toml", format!("{good}{RULE}"));
+    service.wait_for_metric("detector_reloads_total{result=\"taken\"}", 1.0);
+    // One that a signal has read is not read again.
+    s.write("conf/detector.toml", good);
+    service.signal("HUP");
+    service.wait_for_metric("detector_reloads_total{result=\"taken\"}", 2.0);
+    std::thread::sleep(Duration::from_secs(4));
+    let count =
+        |result: &str| service.metric(&format!("detector_reloads_total{{result=\"{result}\"}}"));
+    assert_eq!((count("refused"), count("taken")), (Some(1.0), Some(2.0)), "{}", service.log());
+    service.stop();
 }

@@ -7,8 +7,12 @@ use super::protocol::{Position, Tag, common_base};
 use super::record::Record;
 use super::shards::Shards;
 use super::store::{Store, lost};
-use std::collections::{BTreeSet, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use rand::random;
+use siphasher::sip128::{Hasher128, SipHasher13};
+use std::collections::BTreeSet;
+use std::hash::Hash;
 
 /// How many records lie between two calls of `progress`.
 const EVERY: u64 = 4096;
@@ -94,16 +98,20 @@ impl<S: Shards> Store<S> {
     ) -> Result<(u64, BTreeSet<Name>), RedisStoreError> {
         // SCAN may give a key twice. 128 random-keyed bits of it, so that memory stays small and two keys are
         // never taken for one.
-        let hashers = [RandomState::new(), RandomState::new()];
-        let mut seen: HashSet<[u64; 2]> = HashSet::new();
+        let hasher = SipHasher13::new_with_keys(random(), random());
+        let mut seen: HashTable<u128> = HashTable::new();
         let mut tidy = BTreeSet::new();
         let mut count = 0;
         let mut failure = None;
         let shards = self.shards.count();
         let drop_older = self.lease.as_ref().is_some_and(|lease| lease.drop_older);
         let read = self.shards.records(&mut |shard, name, bytes| {
-            if !seen.insert([hashers[0].hash_one(&name), hashers[1].hash_one(&name)]) {
-                return Ok(());
+            let mut hash = hasher;
+            name.hash(&mut hash);
+            let hash = hash.finish128().as_u128();
+            match seen.entry(hash as u64, |other| *other == hash, |other| *other as u64) {
+                Entry::Occupied(_) => return Ok(()),
+                Entry::Vacant(place) => drop(place.insert(hash)),
             }
             let mut fail = |why: &str| {
                 failure = Some(damaged(&name, why));

@@ -1,5 +1,6 @@
 //! Records' names, their shards and their keys in Redis.
 
+use compact_str::CompactString;
 use std::fmt::Write as _;
 
 /// What sort of record it is.
@@ -8,7 +9,7 @@ pub enum Domain {
     /// A profile of a kind.
     Profile {
         /// The kind: `account`, `device`.
-        kind: String,
+        kind: CompactString,
     },
     /// A table that belongs to no key.
     Global,
@@ -20,20 +21,20 @@ pub struct Name {
     /// Its sort.
     pub domain: Domain,
     /// Its key, as text.
-    pub key: String,
+    pub key: CompactString,
 }
 
 impl Name {
     /// A profile's name.
     #[must_use]
     pub fn profile(kind: &str, key: &str) -> Self {
-        Self { domain: Domain::Profile { kind: kind.to_owned() }, key: key.to_owned() }
+        Self { domain: Domain::Profile { kind: kind.into() }, key: key.into() }
     }
 
     /// A global table's name.
     #[must_use]
     pub fn global(name: &str) -> Self {
-        Self { domain: Domain::Global, key: name.to_owned() }
+        Self { domain: Domain::Global, key: name.into() }
     }
 
     /// What may stand in a log: keys are personal data, so their CRC-32 in place of them.
@@ -121,11 +122,13 @@ impl Keys {
         key
     }
 
-    /// The name behind a record's key; `None` for any other key.
+    /// The name behind a record's key, and its shard; `None` for any other key. Allocates only for kinds and keys of over 24 bytes, and
+    /// for those that are encoded.
     #[must_use]
-    pub fn name(&self, key: &[u8]) -> Option<Name> {
-        let rest = std::str::from_utf8(key).ok()?.strip_prefix(&self.prefix)?.strip_prefix("{s")?;
-        let (shard, rest) = rest.split_once("}:")?;
+    pub fn name(&self, key: &[u8]) -> Option<(u16, Name)> {
+        let rest = key.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"{s")?;
+        let (digits, rest) = rest.split_first_chunk::<3>()?;
+        let rest = std::str::from_utf8(rest.strip_prefix(b"}:")?).ok()?;
         let name = match rest.split_once(':')? {
             ("p", rest) => {
                 let (kind, key) = rest.split_once(':')?;
@@ -134,8 +137,10 @@ impl Keys {
             ("g", name) => Name { domain: Domain::Global, key: decode(name)? },
             _ => return None,
         };
-        // Only the one right way to write it: nothing else was written here.
-        (shard.len() == 3 && self.record(&name).as_bytes() == key).then_some(name)
+        let digit = |n: u16, d: &u8| d.is_ascii_digit().then(|| n * 10 + u16::from(d - b'0'));
+        // Where it belongs, or nothing that was written here.
+        let shard = digits.iter().try_fold(0, digit)?;
+        (name.shard(self.shards) == shard).then_some((shard, name))
     }
 }
 
@@ -152,21 +157,26 @@ fn encode(text: &str, out: &mut String) {
     }
 }
 
-fn decode(text: &str) -> Option<String> {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('%') {
-        out.push_str(before);
-        out.push(match after.get(..2)? {
-            "7B" => '{',
-            "7D" => '}',
-            "3A" => ':',
-            "25" => '%',
-            _ => return None,
-        });
-        rest = &after[2..];
+/// The text behind what [`encode`] writes; `None` for what it does not write.
+fn decode(text: &str) -> Option<CompactString> {
+    if !text.bytes().any(|b| matches!(b, b'{' | b'}' | b':' | b'%')) {
+        return Some(text.into());
     }
-    out.push_str(rest);
+    let mut out = CompactString::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        out.push(match c {
+            '{' | '}' | ':' => return None,
+            '%' => match (rest.next()?, rest.next()?) {
+                ('7', 'B') => '{',
+                ('7', 'D') => '}',
+                ('3', 'A') => ':',
+                ('2', '5') => '%',
+                _ => return None,
+            },
+            other => other,
+        });
+    }
     Some(out)
 }
 
@@ -191,11 +201,23 @@ mod tests {
             let keys = Keys { prefix: "det:".to_owned(), shards };
             let name = if global { Name::global(&key) } else { Name::profile(&kind, &key) };
             let text = keys.record(&name);
-            prop_assert_eq!(keys.name(text.as_bytes()), Some(name.clone()));
+            prop_assert_eq!(keys.name(text.as_bytes()), Some((name.shard(shards), name.clone())));
             // One hash tag, the shard's, whatever the key holds.
             prop_assert_eq!(text.matches('{').count(), 1);
             prop_assert_eq!(text.matches('}').count(), 1);
             prop_assert!(name.shard(shards) < shards);
+        }
+
+        #[test]
+        fn a_name_is_read_only_from_its_one_key(
+            shard in "[0-9]{1,4}", domain in "[pgx]", rest in "[a-c:%{}0-9BADd]{0,12}", shards in 1u16..=4,
+        ) {
+            let keys = Keys { prefix: "det:".to_owned(), shards };
+            let text = format!("det:{{s{shard}}}:{domain}:{rest}");
+            if let Some((shard, name)) = keys.name(text.as_bytes()) {
+                prop_assert_eq!(keys.record(&name), text);
+                prop_assert_eq!(name.shard(shards), shard);
+            }
         }
     }
 }

@@ -373,7 +373,7 @@ impl Shards for Client {
         let keys = twin.keys();
         for shard in 0..self.count() {
             for (key, bytes) in &twin.now(shard).records {
-                let Some(name) = keys.name(key.as_bytes()) else { continue };
+                let Some((_, name)) = keys.name(key.as_bytes()) else { continue };
                 each(shard, name, bytes)?;
             }
         }

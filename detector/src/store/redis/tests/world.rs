@@ -345,7 +345,8 @@ impl Shards for Shared {
             };
             let keys = Keys { prefix: "det:".to_owned(), shards: self.1 };
             for (shard, key, bytes) in records {
-                each(*shard, keys.name(key.as_bytes()).expect("our own key"), bytes)?;
+                let (_, name) = keys.name(key.as_bytes()).expect("our own key");
+                each(*shard, name, bytes)?;
             }
         }
         Ok(())
