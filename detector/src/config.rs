@@ -1,6 +1,7 @@
 //! Reading `detector.toml`: file, `${ENV}`, `${file:PATH}`, `DETECTOR__SECTION__KEY` overrides; all errors at once.
 
 use crate::kafka::config::KafkaSection;
+use crate::service::files::{self, Seen};
 use crate::store::redis::RedisSection;
 use engine::config::Config;
 use serde::de::DeserializeOwned;
@@ -30,6 +31,8 @@ pub struct Loaded {
     pub file: PathBuf,
     /// Folder of the file.
     pub folder: PathBuf,
+    /// What was seen of the file just before it was read.
+    pub(crate) seen: Seen,
 }
 
 impl Loaded {
@@ -66,6 +69,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
 pub fn load_with(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, ConfigError> {
     let file = if path.is_dir() { path.join("detector.toml") } else { path.to_path_buf() };
     let fail = |problems: Vec<String>| ConfigError { path: file.display().to_string(), problems };
+    let seen = files::seen(&file);
     let text = std::fs::read_to_string(&file).map_err(|e| {
         fail(vec![format!("cannot read it: {e}\nhint: `detector init --events F --out DIR` writes one that fits a stream")])
     })?;
@@ -77,7 +81,7 @@ pub fn load_with(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, 
             *path = folder.join(&*path).to_string_lossy().into_owned();
         }
     }
-    Ok(Loaded { config, kafka, redis, file, folder })
+    Ok(Loaded { config, kafka, redis, file, folder, seen })
 }
 
 /// Turns the text into values, and checks that all of it is understood.
@@ -141,7 +145,7 @@ fn parse_all(text: &str, env: &BTreeMap<String, String>) -> Result<Parsed, Vec<S
     if let Err(found) = crate::http::Settings::of(&config.http) {
         problems.extend(found);
     }
-    if let Err(found) = crate::service::files::every(&config.reload) {
+    if let Err(found) = files::every(&config.reload) {
         problems.push(found);
     }
     if let Err(found) = crate::telemetry::logs::check(&config.log) {

@@ -43,7 +43,7 @@ impl std::fmt::Debug for HttpSection {
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReloadSection {
-    /// How often the configuration's file and the bundle's are looked at; `off`: never.
+    /// How often the configuration's file and the bundle's are looked at; 0: never.
     pub files_every: String,
 }
 

@@ -72,7 +72,7 @@ impl Setup<'_> {
             .env("DETECTOR__REDIS__LEASE_TTL_MS", "2000")
             .env("DETECTOR__STATE__CHECKPOINT_EVERY", "500ms")
             // Where files are to be watched, the test says so.
-            .env("DETECTOR__RELOAD__FILES_EVERY", "off")
+            .env("DETECTOR__RELOAD__FILES_EVERY", "0s")
             .env("DETECTOR__HTTP__LISTEN", format!("127.0.0.1:{port}"));
         command
     }

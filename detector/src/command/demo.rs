@@ -150,6 +150,7 @@ fn shipped_config() -> Result<Loaded, Failure> {
         config,
         file: "the shipped configuration".into(),
         folder: PathBuf::new(),
+        seen: None,
         kafka: None,
         redis: None,
     })

@@ -88,6 +88,7 @@ pub(super) fn propose(
         config: config.clone(),
         file: "detector.toml".into(),
         folder: PathBuf::new(),
+        seen: None,
         kafka: None,
         redis: None,
     };

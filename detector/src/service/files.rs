@@ -10,12 +10,21 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// How often the watching thread looks whether the service ends.
 const STOP_LOOK: Duration = Duration::from_millis(100);
-/// Shortest interval: below it, a file that is being written could look the same twice.
+/// Shortest interval: the shorter it is, the sooner a file that is still being written looks the same twice.
 const EVERY_MIN_MS: i64 = 100;
 
-/// What is seen of a file from outside: its size, when it was written, and its inode, which another file in its place has not.
+/// What is seen of a file from outside: its size, when it was written, and its inode, which differs for a file put in its place.
 /// `None`: it cannot be seen.
-type Look = (PathBuf, Option<(u64, SystemTime, u64)>);
+pub(crate) type Seen = Option<(u64, SystemTime, u64)>;
+
+/// A file, and what was seen of it.
+type Look = (PathBuf, Seen);
+
+/// Looks at a file; through links: a mounted configuration is changed by another target.
+pub(crate) fn seen(path: &Path) -> Seen {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.len(), meta.modified().ok()?, meta.ino()))
+}
 
 /// The configuration's file and the bundle's, and how they looked when they were last about to be read.
 pub(super) struct Files {
@@ -23,10 +32,10 @@ pub(super) struct Files {
     read: Mutex<Read>,
 }
 
-#[derive(Default)]
 struct Read {
     model: Option<PathBuf>,
-    looked: Vec<Look>,
+    config: Seen,
+    bundle: Vec<Look>,
 }
 
 /// How often files are looked at; `None`: never.
@@ -36,13 +45,11 @@ struct Read {
 pub(crate) fn every(section: &ReloadSection) -> Result<Option<Duration>, String> {
     let fail = |why: &str| {
         Err(format!(
-            "[reload] files_every: {why}\n  hint: \"5s\"; \"off\" leaves reloads to SIGHUP alone"
+            "[reload] files_every: {why}\n  hint: \"5s\"; \"0s\" leaves reloads to SIGHUP alone"
         ))
     };
-    if section.files_every == "off" {
-        return Ok(None);
-    }
     match features::duration::parse_ms(&section.files_every) {
+        Ok(0) => Ok(None),
         Ok(ms) if ms >= EVERY_MIN_MS => Ok(Some(Duration::from_millis(ms as u64))),
         Ok(ms) => fail(&format!("{ms} ms are less than {EVERY_MIN_MS}")),
         Err(e) => fail(&e.to_string()),
@@ -50,23 +57,25 @@ pub(crate) fn every(section: &ReloadSection) -> Result<Option<Duration>, String>
 }
 
 impl Files {
-    /// The files of a configuration; `model` takes the place of the bundle that it names.
+    /// The files of a configuration that was read, and of a bundle that will be; `model` takes the place of the one that it names.
     pub(super) fn of(loaded: &Loaded, model: Option<&Path>) -> Self {
-        let files = Self { config: loaded.file.clone(), read: Mutex::default() };
-        files.are_read(loaded.model_path(model));
-        files
+        let model = loaded.model_path(model);
+        let bundle = bundle(model.as_deref());
+        let read = Mutex::new(Read { model, config: loaded.seen, bundle });
+        Self { config: loaded.file.clone(), read }
     }
 
-    /// They are about to be read: what they look like now is known from here on. `model`: the bundle's folder.
-    pub(super) fn are_read(&self, model: Option<PathBuf>) {
-        let looked = look(&self.config, model.as_deref());
-        *self.read() = Read { model, looked };
+    /// A reload begins: whatever they look like now, it is what it finds or older.
+    pub(super) fn are_read(&self) {
+        let mut read = self.read();
+        read.config = seen(&self.config);
+        read.bundle = bundle(read.model.as_deref());
     }
 
-    /// As [`Self::are_read`], with the bundle where it was.
-    pub(super) fn are_read_again(&self) {
-        let model = self.read().model.clone();
-        self.are_read(model);
+    /// A configuration was read, and the bundle that it names is about to be.
+    pub(super) fn name_model(&self, loaded: &Loaded, model: Option<PathBuf>) {
+        let bundle = bundle(model.as_deref());
+        *self.read() = Read { model, config: loaded.seen, bundle };
     }
 
     fn read(&self) -> MutexGuard<'_, Read> {
@@ -75,9 +84,11 @@ impl Files {
 
     /// What they look like now, if that is not what was read.
     fn changed(&self) -> Option<Vec<Look>> {
-        let Read { model, looked } = &*self.read();
-        let now = look(&self.config, model.as_deref());
-        (now != *looked).then_some(now)
+        let read = self.read();
+        let (config, mut now) = (seen(&self.config), bundle(read.model.as_deref()));
+        let is = config != read.config || now != read.bundle;
+        now.push((self.config.clone(), config));
+        is.then_some(now)
     }
 
     /// Asks for a reload whenever [`Noticed`] says so, until the service ends.
@@ -125,18 +136,13 @@ fn wait(time: Duration, stop: &Stop) -> bool {
     false
 }
 
-fn look(config: &Path, model: Option<&Path>) -> Vec<Look> {
-    let listed = model.and_then(|folder| std::fs::read_dir(folder).ok());
-    let mut files: Vec<PathBuf> =
-        listed.into_iter().flatten().flatten().map(|f| f.path()).collect();
+/// A bundle's folder and the files in it.
+fn bundle(folder: Option<&Path>) -> Vec<Look> {
+    let Some(folder) = folder else { return Vec::new() };
+    let listed = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = listed.map(|file| file.path()).collect();
+    files.push(folder.to_path_buf());
     files.sort();
-    files.extend(model.map(Path::to_path_buf));
-    files.push(config.to_path_buf());
-    // Through links: a mounted configuration is changed by another target.
-    let seen = |path: &PathBuf| {
-        let meta = std::fs::metadata(path).ok()?;
-        Some((meta.len(), meta.modified().ok()?, meta.ino()))
-    };
     files.into_iter().map(|path| (path.clone(), seen(&path))).collect()
 }
 
@@ -151,8 +157,8 @@ mod tests {
     #[test]
     fn intervals_are_durations_or_off() {
         assert_eq!(every(&ReloadSection::default()), Ok(Some(Duration::from_secs(5))));
-        assert_eq!(every(&section("off")), Ok(None));
-        for bad in ["", "5", "soon", "99ms", "0s"] {
+        assert_eq!(every(&section("0s")), Ok(None));
+        for bad in ["", "5", "off", "99ms"] {
             let why = every(&section(bad)).expect_err(bad);
             assert!(why.contains("[reload] files_every") && why.contains("hint"), "{why}");
         }
@@ -179,9 +185,12 @@ mod tests {
             &|| std::fs::write(at("detector.toml"), "[model]\npath = \"model\"\n\n").unwrap(),
             &|| std::fs::write(at("model/forest"), "trees").unwrap(),
             &|| std::fs::write(at("model/forest"), "other").unwrap(),
-            // Another file in its place, of the same size.
+            // Another file in its place, of the same size and time.
             &|| {
+                let time = std::fs::metadata(at("model/forest")).unwrap().modified().unwrap();
                 std::fs::write(at("new"), "third").unwrap();
+                let new = std::fs::File::options().write(true).open(at("new")).unwrap();
+                new.set_modified(time).unwrap();
                 std::fs::rename(at("new"), at("model/forest")).unwrap();
             },
             &|| std::fs::remove_file(at("model/forest")).unwrap(),
@@ -192,9 +201,19 @@ mod tests {
             std::thread::sleep(Duration::from_millis(20));
             change();
             assert!(files.changed().is_some(), "change {n}");
-            files.are_read_again();
+            files.are_read();
             assert_eq!(files.changed(), None, "change {n}");
         }
+    }
+
+    #[test]
+    fn what_is_written_while_it_is_read_has_changed() {
+        let (folder, files) = configured();
+        files.are_read();
+        let loaded = crate::config::load(folder.path()).unwrap();
+        std::fs::write(folder.path().join("detector.toml"), "# later").unwrap();
+        files.name_model(&loaded, loaded.model_path(None));
+        assert!(files.changed().is_some());
     }
 
     #[test]
@@ -203,7 +222,8 @@ mod tests {
         let other = folder.path().join("other");
         std::fs::create_dir(&other).unwrap();
         assert_eq!(files.changed(), None);
-        files.are_read(Some(other.clone()));
+        let loaded = crate::config::load(folder.path()).unwrap();
+        files.name_model(&loaded, Some(other.clone()));
         std::fs::write(other.join("model.toml"), "two").unwrap();
         assert!(files.changed().is_some());
     }

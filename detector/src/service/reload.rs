@@ -5,7 +5,7 @@ use super::files::Files;
 use super::{Current, Settings, Stop};
 use crate::command::setup::{bundle_of, engine_with};
 use crate::config::{self, Loaded};
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use engine::{Decider, Engine};
 use std::path::Path;
 
@@ -36,7 +36,11 @@ impl Reload {
     /// Looks whether a reload was asked for, or has been read. The engine's thread calls it between steps; it never waits.
     pub fn look(&mut self, settings: &Settings, stop: &Stop, engine: &mut Engine) -> Reloaded {
         if let Some(reading) = &self.reading {
-            let Ok(read) = reading.try_recv() else { return Reloaded::Nothing };
+            let read = match reading.try_recv() {
+                Err(TryRecvError::Empty) => return Reloaded::Nothing,
+                Err(TryRecvError::Disconnected) => Err("reading it ended in a panic".to_owned()),
+                Ok(read) => read,
+            };
             self.reading = None;
             let taken = read.and_then(|fresh| {
                 let Fresh { current, decider } = *fresh;
@@ -68,7 +72,10 @@ impl Reload {
             let (send, receive) = bounded(1);
             let (before, model) = (settings.loaded.clone(), settings.model.clone());
             let files = settings.files.clone();
+            let asked = stop.clone();
             let read = move || {
+                // What was asked for until here is done with this.
+                asked.take_reload();
                 let _ = send.send(read(&before, model.as_deref(), &files).map(Box::new));
             };
             match std::thread::Builder::new().name("reload".into()).spawn(read) {
@@ -83,7 +90,7 @@ impl Reload {
 /// Reads configuration and bundle again, and checks them as a start does.
 fn read(before: &Loaded, model: Option<&Path>, files: &Files) -> Result<Fresh, String> {
     let _span = tracing::info_span!("reload").entered();
-    files.are_read_again();
+    files.are_read();
     let loaded = config::load(&before.file).map_err(|e| e.to_string())?;
     let differ = needs_restart(before, &loaded);
     if !differ.is_empty() {
@@ -93,7 +100,7 @@ fn read(before: &Loaded, model: Option<&Path>, files: &Files) -> Result<Fresh, S
             differ.join(", ")
         ));
     }
-    files.are_read(loaded.model_path(model));
+    files.name_model(&loaded, loaded.model_path(model));
     let bundle = bundle_of(&loaded, model).map_err(|e| e.to_string())?;
     let engine = engine_with(&loaded, bundle.as_ref(), false, false).map_err(|e| e.to_string())?;
     Ok(Fresh { current: Current { loaded, bundle }, decider: engine.into_decider() })

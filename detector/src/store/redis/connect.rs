@@ -161,8 +161,7 @@ impl Servers {
         }))
     }
 
-    /// Opens a connection beside the one that is kept.
-    pub(super) fn open(&self, place: &str) -> Result<Connection, CallError> {
+    fn open(&self, place: &str) -> Result<Connection, CallError> {
         self.info(place).and_then(|info| self.connect(info)).map_err(|e| of_open(place, &e))
     }
 

@@ -122,8 +122,7 @@ impl Keys {
         key
     }
 
-    /// The name behind a record's key, and its shard; `None` for any other key. Allocates only for kinds and keys of over 24 bytes, and
-    /// for those that are encoded.
+    /// The name behind a record's key, and its shard; `None` for any other key. Allocates only for kinds and keys of over 24 bytes.
     #[must_use]
     pub fn name(&self, key: &[u8]) -> Option<(u16, Name)> {
         let rest = key.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"{s")?;
@@ -193,6 +192,15 @@ mod tests {
         assert!(keys.record(&Name::profile("ip", "::1")).ends_with(":p:ip:%3A%3A1"));
         assert_eq!(keys.head(42), "det:{s042}:head");
         assert_eq!(keys.layout("ab"), "det:layout:ab");
+        let keys = Keys { prefix: "det:".to_owned(), shards: 1 };
+        let name = |rest: &str| keys.name(format!("det:{{s000}}:{rest}").as_bytes());
+        assert_eq!(name("p:ip:%3A%7B%7D%25"), Some((0, Name::profile("ip", ":{}%"))));
+        for other in ["p:ip:%3a", "p:ip:%41", "p:ip:%7", "p:ip:a:b", "p:ip:{", "p:ip", "x:ip:a"] {
+            assert_eq!(name(other), None, "{other}");
+        }
+        for other in ["det:{s001}:g:a", "det:{s00}:g:a", "det:{s0000}:g:a", "other:{s000}:g:a"] {
+            assert_eq!(keys.name(other.as_bytes()), None, "{other}");
+        }
     }
 
     proptest! {
@@ -210,7 +218,7 @@ mod tests {
 
         #[test]
         fn a_name_is_read_only_from_its_one_key(
-            shard in "[0-9]{1,4}", domain in "[pgx]", rest in "[a-c:%{}0-9BADd]{0,12}", shards in 1u16..=4,
+            shard in "00[0-3]|[0-9]{1,4}", domain in "[pgx]", rest in "[a-c:%{}0-9BADd]{0,12}", shards in 1u16..=4,
         ) {
             let keys = Keys { prefix: "det:".to_owned(), shards };
             let text = format!("det:{{s{shard}}}:{domain}:{rest}");

@@ -7,13 +7,12 @@ use super::connect::{Servers, of_call, unknown};
 use super::error::RedisStoreError;
 use super::names::{Keys, Name};
 use super::protocol::Header;
-use super::reading::{self, Found};
+use super::reading::{Found, Reading};
 use super::shards::{EachRecord, Shards};
 use crossbeam_channel::{Sender, bounded};
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread::ScopedJoinHandle;
 
 /// That Redis has no `WAITAOF` was said.
 static SAID: AtomicBool = AtomicBool::new(false);
@@ -23,10 +22,6 @@ const REDIRECTS: usize = 3;
 
 /// Lists of records that are read ahead while others are taken: Redis and the engine work side by side.
 const AHEAD: usize = 4;
-
-/// Connections over which values of records are read, beside the one for their names: with one alone, Redis has nothing to do
-/// while that waits for a core.
-const VALUE_CONNECTIONS: usize = 2;
 
 /// Shards in Redis, behind one connection per server.
 pub struct RedisShards {
@@ -159,41 +154,15 @@ impl RedisShards {
         error
     }
 
-    /// Reads the records of a server, some at a time, and ends when nobody takes them any more. One that restarts meanwhile breaks the
-    /// connections, and that is an error: what is read is of one life of the server.
+    /// Reads the records of a server, some at a time, and ends when nobody takes them any more.
     fn scan(&mut self, place: &str, to: &Sender<Vec<Found>>) -> Result<(), CallError> {
-        let connections = (0..VALUE_CONNECTIONS).map(|_| self.servers.open(place));
-        let connections = connections.collect::<Result<Vec<_>, _>>()?;
-        let (names, named) = bounded(AHEAD);
-        std::thread::scope(|scope| {
-            let readers = connections.into_iter().map(|mut connection| {
-                let named = named.clone();
-                let read = move || reading::values(&mut connection, &named, to);
-                std::thread::Builder::new().name("values".into()).spawn_scoped(scope, read)
-            });
-            let readers = readers.collect::<Result<Vec<_>, _>>().map_err(no_thread)?;
-            // Names are read until no reader is left.
-            drop(named);
-            let connection = &mut self.servers.link(place)?.connection;
-            let all = reading::names(connection, &self.keys, self.section.scan_records, &names);
-            if !matches!(all, Ok(true)) {
-                // An answer may be on its way that nobody waits for.
-                self.servers.forget(place);
-            }
-            drop(names);
-            let join = |reader: ScopedJoinHandle<'_, RedisResult<()>>| {
-                reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            let values = readers.into_iter().map(join).fold(Ok(()), RedisResult::and);
-            all.and(values).map_err(|e| of_call(place, &e))
-        })
-    }
-}
-
-fn no_thread(why: std::io::Error) -> CallError {
-    CallError::NotNow {
-        place: "this machine".to_owned(),
-        why: format!("cannot start a thread: {why}"),
+        let connection = &mut self.servers.link(place)?.connection;
+        let read = Reading::new(connection, &self.keys, self.section.scan_records, to).all();
+        if !matches!(read, Ok(true)) {
+            // Answers may be on their way that nobody waits for.
+            self.servers.forget(place);
+        }
+        read.map(|_| ()).map_err(|e| of_call(place, &e))
     }
 }
 
@@ -285,7 +254,10 @@ impl Shards for RedisShards {
             let reading = reader.spawn_scoped(scope, move || {
                 places.iter().try_for_each(|place| self.scan(place, &to))
             });
-            let reading = reading.map_err(no_thread)?;
+            let reading = reading.map_err(|e| CallError::NotNow {
+                place: "this machine".to_owned(),
+                why: format!("cannot start a thread: {e}"),
+            })?;
             let taken = found.iter().flatten().try_for_each(|r| each(r.shard, r.name, &r.value));
             drop(found);
             let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
