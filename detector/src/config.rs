@@ -1,7 +1,7 @@
 //! Reading `detector.toml`: file, `${ENV}`, `${file:PATH}`, `DETECTOR__SECTION__KEY` overrides; all errors at once.
 
 use crate::kafka::config::KafkaSection;
-use crate::service::files::{self, Seen};
+use crate::service::reload::files::{self, Seen};
 use crate::store::redis::RedisSection;
 use engine::config::Config;
 use serde::de::DeserializeOwned;

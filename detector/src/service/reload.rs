@@ -1,12 +1,14 @@
 //! Another policy and model without a restart: read and checked beside the line, taken by it between two batches. What does not
 //! pass is refused with its reason, and what decided before goes on deciding.
 
-use super::files::Files;
+pub(crate) mod files;
+
 use super::{Current, Settings, Stop};
 use crate::command::setup::{bundle_of, engine_with};
 use crate::config::{self, Loaded};
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use engine::{Decider, Engine};
+use files::Files;
 use std::path::Path;
 
 /// What was read and is good.

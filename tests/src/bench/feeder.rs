@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 
 /// The newest version with topics by name and without tagged fields.
 const VERSION: i16 = 8;
-/// As Java's client has them by default, and without compression as it.
+/// As Java's client has it by default, which compresses nothing either.
 const IN_FLIGHT_MAX: u32 = 5;
+/// As Java's client has it by default.
 const LINGER: Duration = Duration::from_millis(5);
 /// Of one partition in one request: what is more waits for the next one.
 const RECORDS_MAX: usize = 1000;
@@ -83,11 +84,11 @@ impl Feeder {
 
     /// Sends what has waited for long enough, unless too many requests are not answered yet: then it waits on.
     pub fn send(&mut self) {
+        assert!(self.hears.as_ref().is_some_and(|t| !t.is_finished()), "no more answers");
         let is_due = self.since.is_some_and(|since| since.elapsed() >= LINGER);
         if !is_due || self.in_flight() >= IN_FLIGHT_MAX {
             return;
         }
-        assert!(self.hears.as_ref().is_some_and(|t| !t.is_finished()), "no more answers");
         let options = RecordEncodeOptions { version: 2, compression: Compression::None };
         let batches = (0..).zip(&mut self.waiting).filter(|(_, records)| !records.is_empty());
         let batches = batches.map(|(partition, records)| {

@@ -1,7 +1,7 @@
 //! The files that a reload reads: whether they have changed since they were read, without reading them.
 
-use super::Stop;
 use crate::config::Loaded;
+use crate::service::Stop;
 use engine::config::ReloadSection;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub(crate) fn seen(path: &Path) -> Seen {
 }
 
 /// The configuration's file and the bundle's, and how they looked when they were last about to be read.
-pub(super) struct Files {
+pub(in crate::service) struct Files {
     config: PathBuf,
     read: Mutex<Read>,
 }
@@ -58,7 +58,7 @@ pub(crate) fn every(section: &ReloadSection) -> Result<Option<Duration>, String>
 
 impl Files {
     /// The files of a configuration that was read, and of a bundle that will be; `model` takes the place of the one that it names.
-    pub(super) fn of(loaded: &Loaded, model: Option<&Path>) -> Self {
+    pub(in crate::service) fn of(loaded: &Loaded, model: Option<&Path>) -> Self {
         let model = loaded.model_path(model);
         let bundle = bundle(model.as_deref());
         let read = Mutex::new(Read { model, config: loaded.seen, bundle });
@@ -66,14 +66,14 @@ impl Files {
     }
 
     /// A reload begins: whatever they look like now, it is what it finds or older.
-    pub(super) fn are_read(&self) {
+    pub(in crate::service) fn are_read(&self) {
         let mut read = self.read();
         read.config = seen(&self.config);
         read.bundle = bundle(read.model.as_deref());
     }
 
     /// A configuration was read, and the bundle that it names is about to be.
-    pub(super) fn name_model(&self, loaded: &Loaded, model: Option<PathBuf>) {
+    pub(in crate::service) fn name_model(&self, loaded: &Loaded, model: Option<PathBuf>) {
         let bundle = bundle(model.as_deref());
         *self.read() = Read { model, config: loaded.seen, bundle };
     }
@@ -92,7 +92,7 @@ impl Files {
     }
 
     /// Asks for a reload whenever [`Noticed`] says so, until the service ends.
-    pub(super) fn watch(&self, every: Duration, stop: &Stop) {
+    pub(in crate::service) fn watch(&self, every: Duration, stop: &Stop) {
         let mut noticed = Noticed::default();
         while wait(every, stop) {
             if noticed.is_to_be_read(self.changed()) {
