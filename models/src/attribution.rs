@@ -9,6 +9,7 @@
 
 mod paths;
 mod quadrature;
+mod vector;
 
 use crate::forest::{Child, Forest, Tree};
 use paths::Paths;

@@ -14,6 +14,7 @@
 
 use super::left_share;
 use super::quadrature::{LANES, Lanes, Points, rule};
+use super::vector::Vector;
 use crate::forest::{Child, Forest, Tree};
 
 /// What does not depend on the row.
@@ -52,9 +53,9 @@ const NEXT_TO_NOTHING: f64 = 1e-300;
 #[derive(Default)]
 struct Scratch {
     /// By edge: 1 if the row passes all splits of that column so far, else 0.
-    one: Vec<f64>,
+    one: Vec<[f64; 2]>,
     /// By edge: what the product is multiplied with.
-    factor: Vec<Lanes>,
+    factor: Vec<[Lanes; 2]>,
     /// By place: the product on the way to it.
     reach: Vec<Lanes>,
     /// By place: the leaves below, each with the product on the way from here.
@@ -73,20 +74,20 @@ impl Paths {
 
     /// What each column adds to the mean margin.
     pub fn contributions(&self, forest: &Forest, row: &[f32]) -> Vec<f64> {
-        let columns = vec![[0.0; LANES]; forest.columns];
+        let columns = vec![Lanes::default(); forest.columns];
         let mut scratch = Scratch { columns, ..Scratch::default() };
         dispatch::add_all(self, forest, row, &mut scratch);
-        scratch.columns.iter().map(|lanes| lanes.iter().sum()).collect()
+        scratch.columns.iter().map(|lanes| lanes.0.iter().sum()).collect()
     }
 
     #[inline(always)]
-    fn add_all(&self, forest: &Forest, row: &[f32], scratch: &mut Scratch) {
+    fn add_all<V: Vector>(&self, forest: &Forest, row: &[f32], scratch: &mut Scratch) {
         for (tree, paths) in forest.trees.iter().zip(&self.trees) {
             if paths.groups > 0 {
                 pass(tree, paths, forest, row, scratch);
                 for points in &self.rules[paths.groups - 1] {
-                    carry_down(paths, points, scratch);
-                    sum_up(tree, paths, points, scratch);
+                    carry_down::<V>(paths, points, scratch);
+                    sum_up::<V>(tree, paths, points, scratch);
                 }
             }
         }
@@ -142,108 +143,111 @@ fn pass(tree: &Tree, paths: &TreePaths, forest: &Forest, row: &[f32], scratch: &
         let x = row.get(node.column as usize).copied().unwrap_or(f32::NAN);
         let left = node.test.goes_left(x, forest.library, &tree.categories);
         let left = f64::from(u8::from(left));
-        let so_far = if split.before == NONE { 1.0 } else { one[split.before as usize] };
-        one.extend([so_far * left, so_far * (1.0 - left)]);
+        let so_far = if split.before == NONE { 1.0 } else { one_before(one, split) };
+        one.push([so_far * left, so_far * (1.0 - left)]);
     }
-    factor.resize(one.len(), [0.0; LANES]);
     let places = tree.nodes.len() + tree.leaves.len();
-    reach.resize(places, [0.0; LANES]);
-    below.resize(places, [0.0; LANES]);
-}
-
-#[inline(always)]
-fn lanes(of: impl Fn(usize) -> f64) -> Lanes {
-    let mut lanes = [0.0; LANES];
-    for (lane, value) in lanes.iter_mut().enumerate() {
-        *value = of(lane);
+    // What a larger tree left behind them is not looked at.
+    if reach.len() < places {
+        factor.resize(places, [Lanes::default(); 2]);
+        reach.resize(places, Lanes::default());
+        below.resize(places, Lanes::default());
     }
-    lanes
+}
+
+/// 1 if the row passes all splits of this one's column before it, else 0.
+#[inline(always)]
+fn one_before(one: &[[f64; 2]], split: &Split) -> f64 {
+    one[split.before as usize / 2][split.before as usize % 2]
 }
 
 #[inline(always)]
-fn carry_down(paths: &TreePaths, points: &Points, scratch: &mut Scratch) {
-    let Points { at, rest, .. } = points;
-    let Scratch { one, factor, reach, .. } = scratch;
-    reach[0] = [1.0; LANES];
-    for (index, split) in paths.splits.iter().enumerate() {
-        let mut so_far = reach[index];
+fn carry_down<V: Vector>(paths: &TreePaths, points: &Points, scratch: &mut Scratch) {
+    let (at, rest) = (V::load(&points.at), V::load(&points.rest));
+    let Scratch { one: all, factor, reach, .. } = scratch;
+    V::all(1.0).store(&mut reach[0]);
+    let splits = paths.splits.iter().zip(all.iter()).zip(factor);
+    for (index, ((split, one), factor)) in splits.enumerate() {
+        let mut so_far = V::load(&reach[index]);
         if split.before != NONE {
             // The column's factor so far is taken out, here and for all that comes.
-            let (one, zero) = (one[split.before as usize], split.zero_before);
-            so_far = lanes(|l| so_far[l] / (one * at[l] + zero * rest[l]));
-            reach[index] = so_far;
+            let (one, zero) = (V::all(one_before(all, split)), V::all(split.zero_before));
+            so_far = so_far.over(one.times(at).plus(zero.times(rest)));
+            so_far.store(&mut reach[index]);
         }
         for side in 0..2 {
-            let (one, zero) = (one[2 * index + side], split.zero[side]);
-            let times = lanes(|l| one * at[l] + zero * rest[l]);
-            factor[2 * index + side] = times;
-            reach[split.places[side] as usize] = lanes(|l| so_far[l] * times[l]);
+            let (one, zero) = (V::all(one[side]), V::all(split.zero[side]));
+            let times = one.times(at).plus(zero.times(rest));
+            times.store(&mut factor[side]);
+            so_far.times(times).store(&mut reach[split.places[side] as usize]);
         }
     }
 }
 
 #[inline(always)]
-fn sum_up(tree: &Tree, paths: &TreePaths, points: &Points, scratch: &mut Scratch) {
-    let Points { at, rest, weight } = points;
+fn sum_up<V: Vector>(tree: &Tree, paths: &TreePaths, points: &Points, scratch: &mut Scratch) {
+    let [at, rest, weight] = [&points.at, &points.rest, &points.weight].map(V::load);
     let Scratch { one, factor, reach, below, columns } = scratch;
     for (below, leaf) in below[tree.nodes.len()..].iter_mut().zip(&tree.leaves) {
-        *below = lanes(|l| leaf.value * weight[l]);
+        V::all(leaf.value).times(weight).store(below);
     }
     for (index, split) in paths.splits.iter().enumerate().rev() {
-        let [left, right] = split.places.map(|place| below[place as usize]);
-        let (left_factor, right_factor) = (factor[2 * index], factor[2 * index + 1]);
-        let left_gain = one[2 * index] - split.zero[0];
-        let right_gain = one[2 * index + 1] - split.zero[1];
-        let mut sum = lanes(|l| left[l] * left_factor[l] + right[l] * right_factor[l]);
-        let mut moved = lanes(|l| left[l] * left_gain + right[l] * right_gain);
+        let [left, right] = split.places.map(|place| V::load(&below[place as usize]));
+        let [left_factor, right_factor] = [&factor[index][0], &factor[index][1]].map(V::load);
+        let left_gain = V::all(one[index][0] - split.zero[0]);
+        let right_gain = V::all(one[index][1] - split.zero[1]);
+        let mut sum = left.times(left_factor).plus(right.times(right_factor));
+        let mut moved = left.times(left_gain).plus(right.times(right_gain));
         if split.before != NONE {
-            let (one, zero) = (one[split.before as usize], split.zero_before);
-            sum = lanes(|l| sum[l] / (one * at[l] + zero * rest[l]));
+            let (one, zero) = (one_before(one, split), split.zero_before);
+            sum = sum.over(V::all(one).times(at).plus(V::all(zero).times(rest)));
             // What the column has for its last split is not counted twice.
-            moved = lanes(|l| moved[l] - (one - zero) * sum[l]);
+            moved = moved.minus(V::all(one - zero).times(sum));
         }
-        below[index] = sum;
-        let (column, reach) = (columns[split.column as usize], reach[index]);
-        columns[split.column as usize] = lanes(|l| column[l] + reach[l] * moved[l]);
+        sum.store(&mut below[index]);
+        let column = &mut columns[split.column as usize];
+        V::load(column).plus(V::load(&reach[index]).times(moved)).store(column);
     }
 }
 
 /// The widest form that the processor runs.
-#[allow(unsafe_code)] // Calling code compiled for AVX2 or AVX-512 is unsafe where the compiler cannot see the check.
+#[allow(unsafe_code)] // Calling code compiled for AVX or AVX-512 is unsafe where the compiler cannot see the check.
 mod dispatch {
+    use super::super::vector::Plain;
+    #[cfg(target_arch = "x86_64")]
+    use super::super::vector::x86::{Avx, Avx512};
     use super::{Forest, Paths, Scratch};
 
-    /// Every form gives the same bits: multiplications and additions lane by lane, in one order, none of them fused.
     pub(super) fn add_all(paths: &Paths, forest: &Forest, row: &[f32], scratch: &mut Scratch) {
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
-                // SAFETY: the processor has just been found to have these features.
+            if is_x86_feature_detected!("avx512f") {
+                // SAFETY: the processor has just been found to have it.
                 return unsafe { avx512(paths, forest, row, scratch) };
             }
-            if is_x86_feature_detected!("avx2") {
+            if is_x86_feature_detected!("avx") {
                 // SAFETY: as above.
-                return unsafe { avx2(paths, forest, row, scratch) };
+                return unsafe { avx(paths, forest, row, scratch) };
             }
         }
-        paths.add_all(forest, row, scratch);
+        paths.add_all::<Plain>(forest, row, scratch);
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512vl")]
+    #[target_feature(enable = "avx512f")]
     fn avx512(paths: &Paths, forest: &Forest, row: &[f32], scratch: &mut Scratch) {
-        paths.add_all(forest, row, scratch);
+        paths.add_all::<Avx512>(forest, row, scratch);
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn avx2(paths: &Paths, forest: &Forest, row: &[f32], scratch: &mut Scratch) {
-        paths.add_all(forest, row, scratch);
+    #[target_feature(enable = "avx")]
+    fn avx(paths: &Paths, forest: &Forest, row: &[f32], scratch: &mut Scratch) {
+        paths.add_all::<Avx>(forest, row, scratch);
     }
 
     #[cfg(test)]
     mod tests {
-        use super::super::LANES;
+        use super::super::Lanes;
         use super::*;
         use crate::forest::lightgbm;
 
@@ -259,19 +263,20 @@ mod dispatch {
                 let row: Vec<f32> =
                     (0..forest.columns).map(|i| (i * 37 % 101) as f32 / 25.0 - 2.0).collect();
                 let bits = |form: &dyn Fn(&mut Scratch)| {
-                    let columns = vec![[0.0; LANES]; forest.columns];
+                    let columns = vec![Lanes::default(); forest.columns];
                     let mut scratch = Scratch { columns, ..Scratch::default() };
                     form(&mut scratch);
-                    scratch.columns.concat().into_iter().map(f64::to_bits).collect::<Vec<_>>()
+                    let columns = scratch.columns.into_iter().flat_map(|lanes| lanes.0);
+                    columns.map(f64::to_bits).collect::<Vec<_>>()
                 };
-                let plain = bits(&|scratch| paths.add_all(&forest, &row, scratch));
+                let plain = bits(&|scratch| paths.add_all::<Plain>(&forest, &row, scratch));
                 assert!(plain.iter().any(|bits| *bits != 0));
                 assert_eq!(bits(&|scratch| add_all(&paths, &forest, &row, scratch)), plain);
                 #[cfg(target_arch = "x86_64")]
-                if is_x86_feature_detected!("avx2") {
-                    // SAFETY: that is the check for AVX2.
+                if is_x86_feature_detected!("avx") {
+                    // SAFETY: that is the check for AVX.
                     assert_eq!(
-                        bits(&|scratch| unsafe { avx2(&paths, &forest, &row, scratch) }),
+                        bits(&|scratch| unsafe { avx(&paths, &forest, &row, scratch) }),
                         plain
                     );
                 }

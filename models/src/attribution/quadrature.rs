@@ -3,8 +3,10 @@
 /// Points that are worked on side by side.
 pub(super) const LANES: usize = 8;
 
-/// One number per point.
-pub(super) type Lanes = [f64; LANES];
+/// One number per point, in a cache line of its own: one that lies across two costs twice to load and to store.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[repr(align(64))]
+pub(super) struct Lanes(pub [f64; LANES]);
 
 /// Some points of a rule.
 #[derive(Debug, Clone)]
@@ -36,7 +38,7 @@ pub(super) fn rule(groups: usize) -> Vec<Points> {
         points.extend([(near, far, weight), (far, near, weight)]);
     }
     let lanes = |of: &dyn Fn(&(f64, f64, f64)) -> f64, part: &[(f64, f64, f64)]| {
-        std::array::from_fn(|lane| part.get(lane).map_or(0.0, of))
+        Lanes(std::array::from_fn(|lane| part.get(lane).map_or(0.0, of)))
     };
     let group = |part: &[(f64, f64, f64)]| Points {
         at: lanes(&|p| p.0, part),
@@ -69,8 +71,8 @@ mod tests {
                 let mut sum = 0.0;
                 for points in &rule {
                     for lane in 0..LANES {
-                        assert!((points.at[lane] + points.rest[lane] - 1.0).abs() < 1e-15);
-                        sum += points.weight[lane] * points.at[lane].powi(degree as i32);
+                        assert!((points.at.0[lane] + points.rest.0[lane] - 1.0).abs() < 1e-15);
+                        sum += points.weight.0[lane] * points.at.0[lane].powi(degree as i32);
                     }
                 }
                 let expected = 1.0 / (degree as f64 + 1.0);
