@@ -134,9 +134,9 @@ pub fn consumer(section: &KafkaSection) -> Settings {
     for (name, value) in [
         // A consumer that fills its queue must not pause for a second (librdkafka's default).
         ("fetch.queue.backoff.ms", "20"),
-        // Answers are gathered for a moment: thousands of them with a message or two each would cost broker and client more than
-        // all the rest.
-        ("fetch.wait.max.ms", "2"),
+        // Answers are gathered for a moment: thousands of them with a message or two each, or with none, would cost broker and client
+        // more than all the rest.
+        ("fetch.wait.max.ms", "5"),
         ("fetch.min.bytes", "8192"),
         ("queued.min.messages", "100000"),
         ("queued.max.messages.kbytes", "65536"),

@@ -2,6 +2,8 @@
 //! it goes, in one transaction per commit interval. At least once: the journal first, then what it led to, then how far that goes
 //! (`fence`).
 
+mod behind;
+mod bell;
 mod producer;
 mod records;
 mod work;
@@ -10,11 +12,12 @@ use super::client::Trouble;
 use super::journal::{Entry, Offsets, Run, Stood};
 use super::source::DeadMessage;
 use crate::telemetry::Telemetry;
+use bell::Bell;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use engine::Finisher;
 use engine::effects::Effects;
 pub use producer::{Context, Prepared};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -72,6 +75,7 @@ enum Task {
 /// The running publisher.
 pub struct Publisher {
     to: Option<Sender<Task>>,
+    bell: Arc<Bell>,
     spare: Receiver<Effects>,
     failed: Receiver<Trouble>,
     thread: Option<JoinHandle<()>>,
@@ -113,6 +117,7 @@ impl Prepared {
         let (fail, failed) = bounded(1);
         let at = at.iter().map(|(tp, o)| (tp.topic.clone(), tp.partition, *o)).collect();
         let epoch = self.epoch;
+        let bell = self.deliveries.bell.clone();
         let mut work = Work {
             prepared: self,
             finisher,
@@ -122,7 +127,7 @@ impl Prepared {
             commit_interval,
             first: Some(Entry::Live { epoch, at, anew }),
             stood: Stood::new(),
-            unseen: false,
+            ready: VecDeque::new(),
             produced_ms: Vec::new(),
             telemetry,
         };
@@ -135,7 +140,7 @@ impl Prepared {
         };
         let thread = std::thread::Builder::new().name("publisher".into()).spawn(body);
         let thread = thread.map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
-        Ok(Publisher { to: Some(to), spare, failed, thread: Some(thread) })
+        Ok(Publisher { to: Some(to), bell, spare, failed, thread: Some(thread) })
     }
 }
 
@@ -181,6 +186,7 @@ impl Publisher {
 
     fn send(&self, message: Task) -> Result<(), Trouble> {
         let sent = self.to.as_ref().is_some_and(|to| to.send(message).is_ok());
+        self.bell.ring();
         if sent { Ok(()) } else { Err(self.trouble()) }
     }
 
@@ -209,6 +215,7 @@ impl Publisher {
 impl Drop for Publisher {
     fn drop(&mut self) {
         self.to = None;
+        self.bell.ring();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

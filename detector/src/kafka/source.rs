@@ -48,27 +48,58 @@ pub struct DeadMessage {
     pub sha256: [u8; 32],
 }
 
-/// Original bytes of a message that was decoded, for rejects of the engine.
-#[derive(Debug)]
-pub struct Original {
-    /// Where it stood.
-    source: SourceRef,
-    key: Option<Vec<u8>>,
-    payload: Vec<u8>,
+/// Original bytes of the messages that were decoded, for rejects of the engine. One after the other in the same memory: they are seldom
+/// looked at, and thrown away by another thread.
+#[derive(Debug, Default)]
+pub struct Originals {
+    bytes: Vec<u8>,
+    places: Vec<Place>,
 }
 
-impl Original {
+/// Where a message's bytes are: its key, if it has one, and behind it its payload.
+#[derive(Debug)]
+struct Place {
+    source: SourceRef,
+    from: usize,
+    key_bytes: Option<usize>,
+    to: usize,
+}
+
+impl Originals {
+    fn push(&mut self, source: SourceRef, key: Option<&[u8]>, payload: &[u8]) {
+        let from = self.bytes.len();
+        self.bytes.extend_from_slice(key.unwrap_or_default());
+        self.bytes.extend_from_slice(payload);
+        let (key_bytes, to) = (key.map(<[u8]>::len), self.bytes.len());
+        self.places.push(Place { source, from, key_bytes, to });
+    }
+
+    /// Takes those of other messages up, too.
+    pub fn append(&mut self, other: &Self) {
+        for place in &other.places {
+            let (key, payload) = other.of(place);
+            self.push(place.source, key, payload);
+        }
+    }
+
+    fn of(&self, place: &Place) -> (Option<&[u8]>, &[u8]) {
+        let (key, payload) =
+            self.bytes[place.from..place.to].split_at(place.key_bytes.unwrap_or_default());
+        (place.key_bytes.map(|_| key), payload)
+    }
+
     /// The dead letter that a message of the batch becomes.
     pub fn dead(
-        originals: &[Self],
+        &self,
         source: SourceRef,
         topics: &[String],
         reject: Reject,
     ) -> Option<DeadMessage> {
-        let original = originals.iter().find(|original| original.source == source)?;
+        let place = self.places.iter().find(|place| place.source == source)?;
         let topic = topics.get(usize::from(source.topic).checked_sub(1)?)?.clone();
         let tp = Tp { topic, partition: source.partition };
-        Some(dead(reject, tp, source.offset, original.key.as_deref(), &original.payload))
+        let (key, payload) = self.of(place);
+        Some(dead(reject, tp, source.offset, key, payload))
     }
 }
 
@@ -95,8 +126,8 @@ pub struct Batch {
     pub skipped: u64,
     /// The order taken.
     pub runs: Vec<Run>,
-    /// Bytes of the events among `inputs`, in their order.
-    pub originals: Vec<Original>,
+    /// Bytes of the events among `inputs`.
+    pub originals: Originals,
     /// When the first message of it was handed out by the client.
     pub begun: Option<Instant>,
     /// How long those took to decode that were timed, and how many that were.
@@ -213,11 +244,7 @@ impl Reader {
                     } else {
                         Input::Event(event, source)
                     });
-                    batch.originals.push(Original {
-                        source,
-                        key: message.key().map(<[u8]>::to_vec),
-                        payload: payload.to_vec(),
-                    });
+                    batch.originals.push(source, message.key(), payload);
                     return;
                 }
                 Err(reject) => reject,
@@ -461,15 +488,17 @@ mod tests {
     fn an_original_is_found_by_its_topic_too() {
         let topics = ["one".to_owned(), "two".to_owned()];
         let at = |topic| SourceRef { topic, partition: 3, offset: 7, produced_ms: 1 };
-        let original = |topic, payload: &[u8]| Original {
-            source: at(topic),
-            key: None,
-            payload: payload.to_vec(),
-        };
-        let originals = [original(1, b"good"), original(2, b"bad")];
+        let mut first = Originals::default();
+        first.push(at(1), None, b"good");
+        let mut originals = Originals::default();
+        originals.push(at(2), Some(b"key"), b"bad");
+        originals.append(&first);
         let reject = || Reject::new(RejectCode::TsJump, String::new());
-        let dead = Original::dead(&originals, at(2), &topics, reject()).expect("it is there");
+        let dead = originals.dead(at(2), &topics, reject()).expect("it is there");
         assert_eq!((dead.tp.topic.as_str(), dead.offset, &*dead.original), ("two", 7, &b"bad"[..]));
-        assert!(Original::dead(&originals, at(3), &topics, reject()).is_none());
+        assert_eq!(dead.key.as_deref(), Some(&b"key"[..]));
+        let dead = originals.dead(at(1), &topics, reject()).expect("it is there");
+        assert_eq!((dead.key, &*dead.original), (None, &b"good"[..]));
+        assert!(originals.dead(at(3), &topics, reject()).is_none());
     }
 }

@@ -62,5 +62,5 @@ pub fn take(line: &mut Line<'_>, again: Again, stop: &Stop) -> Result<(), Troubl
 fn add(batch: &mut Batch, taken: Taken) {
     batch.inputs.extend(taken.input);
     batch.dead.extend(taken.dead);
-    batch.originals.extend(taken.original);
+    batch.originals.append(&taken.originals);
 }

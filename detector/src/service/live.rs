@@ -15,7 +15,7 @@ use crate::health::State;
 use crate::kafka::client::{self, Trouble};
 use crate::kafka::journal::{Offsets, Run, Tp};
 use crate::kafka::publish::{Beginning, Outputs, Publisher};
-use crate::kafka::source::{Batch, Change, FromSource, Original, Source};
+use crate::kafka::source::{Batch, Change, FromSource, Source};
 use crate::kafka::topics::Topics;
 use crate::store::redis::Shards;
 use crate::telemetry::{CheckpointDone, Queue, Stage};
@@ -287,7 +287,7 @@ impl Line<'_> {
             telemetry.action(draft.action(), draft.is_shadow());
         }
         for (source, reject) in effects.rejects.drain(..) {
-            dead.extend(Original::dead(&originals, source, &self.topics, reject));
+            dead.extend(originals.dead(source, &self.topics, reject));
         }
         for letter in dead.iter().skip(read) {
             self.around.telemetry.rejected(letter.reject.code, 1);

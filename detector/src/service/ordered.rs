@@ -4,7 +4,7 @@ use super::Settings;
 use crate::kafka::client::{self, QuietConsumer, Trouble};
 use crate::kafka::config::Delivery;
 use crate::kafka::journal::{Offsets, Tp};
-use crate::kafka::source::{self, Batch, DeadMessage, Original, Reader};
+use crate::kafka::source::{self, Batch, DeadMessage, Originals, Reader};
 use engine::{Engine, Input};
 use rdkafka::Message;
 use rdkafka::consumer::Consumer;
@@ -24,7 +24,7 @@ pub struct Taken {
     /// Why it could not be read.
     pub dead: Option<DeadMessage>,
     /// Its bytes, for rejects of the engine.
-    pub original: Option<Original>,
+    pub originals: Originals,
     bytes: usize,
 }
 
@@ -114,15 +114,15 @@ impl Ordered {
                         return Err(Trouble::Fatal("stopped while messages were taken".into()));
                     }
                     queue.next = message.offset() + 1;
-                    let (mut dead, mut original) = (None, None);
+                    let (mut dead, mut originals) = (None, Originals::default());
                     if self.loud {
-                        (dead, original) = (batch.dead.pop(), batch.originals.pop());
+                        (dead, originals) = (batch.dead.pop(), batch.originals);
                     }
                     let copies = 1 + usize::from(self.loud);
                     let bytes = copies * message.payload_len() + size_of::<Taken>();
                     queue.bytes += bytes;
                     let (offset, input) = (message.offset(), batch.inputs.pop());
-                    queue.waiting.push_back(Taken { offset, input, dead, original, bytes });
+                    queue.waiting.push_back(Taken { offset, input, dead, originals, bytes });
                     if queue.is_full() && !queue.paused {
                         queue.paused = true;
                         only(&tp, |list| self.consumer.pause(list))?;

@@ -1,6 +1,7 @@
 //! The producer of all outputs: what became of its messages, and whose the journal is.
 
 use super::PATIENCE;
+use super::bell::Bell;
 use super::records::{acknowledged, send_record};
 use crate::kafka::client::{self, Quiet, QuietConsumer, Trouble};
 use crate::kafka::config::{Delivery, KafkaSection};
@@ -10,10 +11,11 @@ use rdkafka::Message;
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long a producer that failed is listened to.
 const HEARING: Duration = Duration::from_millis(50);
@@ -24,10 +26,24 @@ pub(super) struct Deliveries {
     pub(super) next: Mutex<BTreeMap<(String, i32), i64>>,
     /// The first message that did not arrive: its topic, and why.
     pub(super) failed: Mutex<Option<(String, KafkaError)>>,
-    /// The topic of the journal, and where it came to lie in it.
+    /// The topic of the journal, and where this publisher's records came to lie in it.
     pub(super) journal: String,
     pub(super) chain: Mutex<Chain>,
+    /// Messages that were handed to the client, and those of them that arrived or failed. Counted here: the client counts a message
+    /// until all of those acknowledged with it are told, and the bell rings before.
+    pub(super) sent: AtomicU64,
+    pub(super) told: AtomicU64,
+    /// Records that were sent to the journal, and those of them that arrived. They arrive in their order.
+    pub(super) journalled: AtomicU64,
+    pub(super) arrived: AtomicU64,
+    /// Rings when something has arrived, or failed.
+    pub(super) bell: Arc<Bell>,
+    /// How long actions took to arrive since their event was produced, where that was asked for.
+    pub(super) end_to_end: Mutex<Vec<Duration>>,
 }
+
+/// What a message carries back with its delivery: when the event behind it was produced, in milliseconds since the epoch. 0: nobody asks.
+pub(super) type ProducedMs = usize;
 
 /// Shared with the client.
 pub struct Context {
@@ -51,9 +67,9 @@ impl ClientContext for Context {
 }
 
 impl ProducerContext for Context {
-    type DeliveryOpaque = ();
+    type DeliveryOpaque = ProducedMs;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, produced_ms: ProducedMs) {
         match result {
             Ok(message) => {
                 if let Ok(mut next) = self.deliveries.next.lock() {
@@ -65,6 +81,13 @@ impl ProducerContext for Context {
                     && let Ok(mut chain) = self.deliveries.chain.lock()
                 {
                     chain.delivered(message.offset());
+                    // Behind the chain: whoever sees that it arrived sees what lay before it, too.
+                    self.deliveries.arrived.fetch_add(1, Ordering::Release);
+                }
+                if produced_ms > 0
+                    && let Ok(mut end_to_end) = self.deliveries.end_to_end.lock()
+                {
+                    end_to_end.push(since(produced_ms as u64));
                 }
             }
             Err((error, message)) => {
@@ -73,12 +96,15 @@ impl ProducerContext for Context {
                 }
             }
         }
+        self.deliveries.told.fetch_add(1, Ordering::Release);
+        self.deliveries.bell.ring();
     }
 }
 
 /// A producer that has ended its predecessor's last transaction; not publishing yet.
 pub struct Prepared {
-    pub(super) producer: BaseProducer<Context>,
+    /// Serves what the client has to say on a thread of its own.
+    pub(super) producer: ThreadedProducer<Context>,
     pub(super) deliveries: Arc<Deliveries>,
     pub(super) group: QuietConsumer,
     pub(super) section: KafkaSection,
@@ -97,7 +123,7 @@ impl Prepared {
         let deliveries = Arc::new(Deliveries { journal, ..Deliveries::default() });
         let notes = deliveries.clone();
         let wrap = |quiet| Context { deliveries: notes, quiet };
-        let producer: BaseProducer<Context> = client::create(&client::producer(section), wrap)?;
+        let producer: ThreadedProducer<Context> = client::create(&client::producer(section), wrap)?;
         if section.security.has_tokens() {
             let heard = producer.context().quiet.heard();
             client::await_token(heard, || producer.poll(Duration::from_millis(20)));
@@ -126,7 +152,7 @@ impl Prepared {
     pub fn take_over(&self) -> Result<(), Trouble> {
         if self.section.delivery == Delivery::AtLeastOnce {
             self.journal(Entry::Begins { epoch: self.epoch }, Stood::new())?;
-            self.checked("cannot take the journal over", acknowledged(&self.producer))?;
+            self.checked("cannot take the journal over", acknowledged(self))?;
         }
         Ok(())
     }
@@ -168,8 +194,22 @@ impl Prepared {
     pub(super) fn journal(&self, entry: Entry, actions: Stood) -> Result<(), Trouble> {
         let record = Record { writer: Some(self.writer.clone()), actions, entry };
         let bytes = serde_json::to_vec(&record).map_err(|e| Trouble::Fatal(e.to_string()))?;
-        let record =
-            BaseRecord::<[u8], [u8]>::to(&self.section.journal).partition(0).payload(&bytes);
-        send_record(&self.producer, record)
+        let record = BaseRecord::<[u8], [u8], _>::with_opaque_to(&self.section.journal, 0);
+        let record = record.partition(0).payload(&bytes);
+        self.deliveries.journalled.fetch_add(1, Ordering::Relaxed);
+        send_record(self, record)
     }
+}
+
+impl Deliveries {
+    /// Whether everything that was sent has arrived, or failed.
+    pub(super) fn are_all_told(&self) -> bool {
+        self.told.load(Ordering::Acquire) >= self.sent.load(Ordering::Relaxed)
+    }
+}
+
+/// How long ago that was.
+pub(super) fn since(produced_ms: u64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_millis(produced_ms))
 }

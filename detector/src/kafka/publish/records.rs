@@ -1,71 +1,99 @@
 //! Messages as subscribers see them, into the client's queue and out of it.
 
-use super::producer::Context;
+use super::producer::{Prepared, ProducedMs};
 use super::{CAP_HOUR, PATIENCE};
 use crate::kafka::client::Trouble;
 use crate::kafka::journal::Tp;
 use crate::kafka::source::DeadMessage;
+use engine::Draft;
+use engine::Finisher;
 use engine::wire::ActionV1;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::BaseRecord;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Acknowledgements are looked for this often.
-const LOOK_FOR_ACKS: Duration = Duration::from_micros(200);
+/// Longest wait for the bell before acknowledgements are counted again.
+const LOOK_FOR_ACKS: Duration = Duration::from_millis(20);
 
 /// Waits until every message has arrived, or failed. The client's own `flush` always takes a tenth of a second.
-pub(super) fn acknowledged(producer: &BaseProducer<Context>) -> Result<(), KafkaError> {
+pub(super) fn acknowledged(by: &Prepared) -> Result<(), KafkaError> {
     let until = Instant::now() + PATIENCE;
-    loop {
-        let before = producer.in_flight_count();
-        producer.poll(Duration::ZERO);
-        match producer.in_flight_count() {
-            0 => return Ok(()),
-            _ if Instant::now() > until => {
-                return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
-            }
-            now if now == before => std::thread::sleep(LOOK_FOR_ACKS),
-            _ => {}
+    while !by.deliveries.are_all_told() {
+        if Instant::now() > until {
+            return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
         }
+        by.deliveries.bell.wait(LOOK_FOR_ACKS);
     }
+    Ok(())
 }
 
 pub(super) fn line(bytes: &[u8]) -> &[u8] {
     bytes.strip_suffix(b"\n").unwrap_or(bytes)
 }
 
+/// An action as its subscribers get it.
+pub(super) struct Finished {
+    key: Vec<u8>,
+    payload: Vec<u8>,
+    headers: OwnedHeaders,
+    pub(super) produced_ms: ProducedMs,
+}
+
+impl Finished {
+    /// With its reasons, which is what takes time.
+    pub(super) fn of(draft: Draft, finisher: &Finisher) -> Self {
+        let produced_ms = ProducedMs::try_from(draft.source().produced_ms).unwrap_or(0);
+        let action = finisher.finish(draft);
+        let mut payload = Vec::new();
+        action.write(&mut payload);
+        payload.truncate(line(&payload).len());
+        let headers = about(&action);
+        Self { key: action.account.as_bytes().to_vec(), payload, headers, produced_ms }
+    }
+
+    /// Sends it; the time since `produced_ms` is taken when it arrives.
+    pub(super) fn send(self, by: &Prepared, produced_ms: ProducedMs) -> Result<(), Trouble> {
+        let Self { key, payload, headers, .. } = self;
+        send(by, &by.section.actions, &key, &payload, Some(headers), produced_ms)
+    }
+}
+
 pub(super) fn send(
-    producer: &BaseProducer<Context>,
+    by: &Prepared,
     topic: &str,
     key: &[u8],
     payload: &[u8],
     headers: Option<OwnedHeaders>,
+    produced_ms: ProducedMs,
 ) -> Result<(), Trouble> {
-    let mut record = BaseRecord::<[u8], [u8]>::to(topic).payload(payload);
+    let mut record: BaseRecord<'_, [u8], [u8], _> =
+        BaseRecord::with_opaque_to(topic, produced_ms).payload(payload);
     if !key.is_empty() {
         record = record.key(key);
     }
     if let Some(headers) = headers {
         record = record.headers(headers);
     }
-    send_record(producer, record)
+    send_record(by, record)
 }
 
 /// Sends, making room in the client's queue when it is full.
 pub(super) fn send_record(
-    producer: &BaseProducer<Context>,
-    mut record: BaseRecord<'_, [u8], [u8]>,
+    by: &Prepared,
+    mut record: BaseRecord<'_, [u8], [u8], ProducedMs>,
 ) -> Result<(), Trouble> {
     let until = Instant::now() + PATIENCE;
+    by.deliveries.sent.fetch_add(1, Ordering::Relaxed);
     loop {
-        match producer.send(record) {
+        match by.producer.send(record) {
             Ok(()) => return Ok(()),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
                 if Instant::now() < until =>
             {
                 record = back;
-                producer.poll(Duration::from_millis(5));
+                by.producer.poll(Duration::from_millis(5));
             }
             Err((error, _)) => return Err(Trouble::of("cannot publish", &error)),
         }
@@ -73,7 +101,7 @@ pub(super) fn send_record(
 }
 
 /// An action's headers, as CloudEvents has them in Kafka.
-pub(super) fn about(action: &ActionV1) -> OwnedHeaders {
+fn about(action: &ActionV1) -> OwnedHeaders {
     let time = jiff::Timestamp::from_millisecond(action.at);
     let time = time.map(|t| t.to_string()).unwrap_or_default();
     let hour = action.cap_hour.map(|hour| hour.to_string());

@@ -1,13 +1,14 @@
 //! The publisher's thread.
 
-use super::producer::Prepared;
-use super::records::{about, acknowledged, line, reasons, send};
-use super::{BATCHES_MAX, Committed, Outputs, PATIENCE, Task};
+use super::behind::Ready;
+use super::producer::{Prepared, ProducedMs, since};
+use super::records::{Finished, acknowledged, line, reasons, send};
+use super::{Committed, Outputs, PATIENCE, Task};
 use crate::kafka::client::Trouble;
 use crate::kafka::config::Delivery;
 use crate::kafka::fence;
 use crate::kafka::journal::{Entry, Offsets, Run, Stood};
-use crate::kafka::source::list;
+use crate::kafka::source::{DeadMessage, list};
 use crate::telemetry::{Stage, Telemetry};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use engine::Finisher;
@@ -16,11 +17,12 @@ use engine::wire::write_score;
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer;
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// With nothing to publish, the clients are served this often.
-const SERVED_EVERY: Duration = Duration::from_secs(1);
+pub(super) const SERVED_EVERY: Duration = Duration::from_secs(1);
 
 /// What the thread has.
 pub(super) struct Work {
@@ -35,10 +37,10 @@ pub(super) struct Work {
     pub(super) first: Option<Entry>,
     /// Where the actions stood when this commit began, until the journal has it.
     pub(super) stood: Stood,
-    /// At least once: the journal has been written to, and it was not seen since that this arrived.
-    pub(super) unseen: bool,
+    /// At least once: outputs that are not sent yet.
+    pub(super) ready: VecDeque<Ready>,
     /// When the events of the open transaction's actions were produced.
-    pub(super) produced_ms: Vec<i64>,
+    pub(super) produced_ms: Vec<ProducedMs>,
     pub(super) telemetry: Telemetry,
 }
 
@@ -54,6 +56,14 @@ impl Work {
             self.decides()?;
         }
         self.commit(CommitMode::Sync)?;
+        if self.transactional() {
+            self.in_transactions(queue)
+        } else {
+            self.behind_the_journal(queue)
+        }
+    }
+
+    fn in_transactions(&mut self, queue: &Receiver<Task>) -> Result<(), Trouble> {
         loop {
             let first = match queue.recv_timeout(SERVED_EVERY) {
                 Err(RecvTimeoutError::Timeout) => {
@@ -63,12 +73,8 @@ impl Work {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Ok(first) => first,
             };
-            let mut message = match first {
+            let mut task = match first {
                 Task::Cut(reply) => {
-                    if !self.transactional() {
-                        // The last commit may not have been answered.
-                        self.commit(CommitMode::Sync)?;
-                    }
                     let _ = reply.send(self.committed());
                     continue;
                 }
@@ -78,20 +84,13 @@ impl Work {
             let until = Instant::now() + self.commit_interval;
             let mut cut = None;
             loop {
-                let mut behind = None;
-                match message.take() {
-                    Some(Task::Publish(outputs)) if self.transactional() => {
-                        self.produce(*outputs)?;
-                    }
-                    Some(Task::Publish(outputs)) => {
-                        behind = self.produce_after_the_journal(*outputs, queue)?;
-                    }
+                match task.take() {
+                    Some(Task::Publish(outputs)) => self.produce(*outputs)?,
                     Some(Task::DecideBy(finisher)) => {
                         self.finisher = finisher;
                         self.decides()?;
                     }
                     Some(Task::Reached(at)) => {
-                        // What comes next says where the actions stand, and that is behind all of these.
                         self.pending.extend(at);
                         break;
                     }
@@ -101,21 +100,16 @@ impl Work {
                     }
                     None => break,
                 }
-                if behind.is_some() {
-                    message = behind;
-                    continue;
-                }
                 // What waits is handed out after the deadline, too, and a backlog would have no end.
                 if Instant::now() >= until {
                     break;
                 }
                 match queue.recv_deadline(until) {
-                    Ok(next) => message = Some(next),
+                    Ok(next) => task = Some(next),
                     Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
                 }
             }
-            // At least once, an answer is waited for only where somebody builds on it: the next commit says more.
-            self.commit(if cut.is_some() { CommitMode::Sync } else { CommitMode::Async })?;
+            self.commit(CommitMode::Sync)?;
             if let Some(reply) = cut {
                 let _ = reply.send(self.committed());
             }
@@ -123,7 +117,7 @@ impl Work {
     }
 
     /// Clients that only publish and commit are served here: errors told, tokens renewed.
-    fn serve(&self) {
+    pub(super) fn serve(&self) {
         self.prepared.producer.poll(Duration::ZERO);
         drop(self.prepared.group.poll(Duration::ZERO));
     }
@@ -132,7 +126,7 @@ impl Work {
         self.prepared.section.delivery == Delivery::ExactlyOnce
     }
 
-    fn begin(&mut self) -> Result<(), Trouble> {
+    pub(super) fn begin(&mut self) -> Result<(), Trouble> {
         self.serve();
         if self.transactional() {
             let begun = self.prepared.producer.begin_transaction();
@@ -143,7 +137,7 @@ impl Work {
         Ok(())
     }
 
-    fn commit(&mut self, mode: CommitMode) -> Result<(), Trouble> {
+    pub(super) fn commit(&mut self, mode: CommitMode) -> Result<(), Trouble> {
         let begun = Instant::now();
         self.arrived()?;
         let Prepared { producer, group, .. } = &self.prepared;
@@ -163,61 +157,29 @@ impl Work {
             group.commit(&offsets, mode).map_err(trouble("cannot commit offsets"))?;
         }
         self.telemetry.latency(Stage::Publish, begun.elapsed());
-        if !self.produced_ms.is_empty() {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            for produced_ms in self.produced_ms.drain(..) {
-                let produced = Duration::from_millis(u64::try_from(produced_ms).unwrap_or(0));
-                self.telemetry.end_to_end(now.saturating_sub(produced));
-            }
+        for produced_ms in self.produced_ms.drain(..) {
+            self.telemetry.end_to_end(since(produced_ms as u64));
+        }
+        if let Ok(mut end_to_end) = self.prepared.deliveries.end_to_end.lock() {
+            end_to_end.drain(..).for_each(|took| self.telemetry.end_to_end(took));
         }
         Ok(())
     }
 
     /// Waits until everything that was sent has arrived; at least once it also sees to it that the journal is still this publisher's.
-    fn arrived(&mut self) -> Result<(), Trouble> {
-        let Prepared { producer, deliveries, section, writer, .. } = &self.prepared;
-        self.prepared.checked("cannot publish", acknowledged(producer))?;
-        if self.transactional() {
-            return Ok(());
-        }
+    pub(super) fn arrived(&self) -> Result<(), Trouble> {
+        self.prepared.checked("cannot publish", acknowledged(&self.prepared))?;
+        if self.transactional() { Ok(()) } else { self.is_ours() }
+    }
+
+    /// At least once: sees to it that the journal is still this publisher's, up to its last record that arrived.
+    pub(super) fn is_ours(&self) -> Result<(), Trouble> {
+        let Prepared { deliveries, section, writer, .. } = &self.prepared;
         let strange = deliveries.chain.lock().ok().and_then(|mut chain| chain.take_strange());
-        self.unseen = false;
         strange.map_or(Ok(()), |from| fence::look(section, from, writer))
     }
 
-    /// At least once: writes the order of a batch, and of those that wait behind it, and publishes what they led to once the order of
-    /// all so far is there for good. Whoever takes over publishes the same again, since it takes them in this order. Nothing is waited
-    /// for where they led to nothing. Returns what came behind them.
-    fn produce_after_the_journal(
-        &mut self,
-        first: Outputs,
-        queue: &Receiver<Task>,
-    ) -> Result<Option<Task>, Trouble> {
-        let (mut group, mut behind) = (vec![first], None);
-        while group.len() < BATCHES_MAX {
-            match queue.try_recv() {
-                Ok(Task::Publish(outputs)) => group.push(*outputs),
-                Ok(other) => {
-                    behind = Some(other);
-                    break;
-                }
-                Err(_) => break,
-            }
-        }
-        for outputs in &mut group {
-            let runs = std::mem::take(&mut outputs.runs);
-            if !runs.is_empty() {
-                self.took(runs)?;
-            }
-        }
-        if self.unseen && !group.iter().all(Outputs::is_nothing) {
-            self.arrived()?;
-        }
-        group.into_iter().try_for_each(|outputs| self.produce(outputs))?;
-        Ok(behind)
-    }
-
-    fn took(&mut self, runs: Vec<Run>) -> Result<(), Trouble> {
+    pub(super) fn took(&mut self, runs: Vec<Run>) -> Result<(), Trouble> {
         for run in &runs {
             self.pending.insert(run.tp(), run.to + 1);
         }
@@ -226,7 +188,7 @@ impl Work {
     }
 
     /// Where outputs stand; right after a commit.
-    fn committed(&self) -> Committed {
+    pub(super) fn committed(&self) -> Committed {
         let mut committed = Committed::default();
         if let Ok(next) = self.prepared.deliveries.next.lock() {
             for ((topic, partition), offset) in next.iter() {
@@ -240,63 +202,55 @@ impl Work {
         committed
     }
 
+    /// Sends what a batch led to, and the order in which it was taken.
     fn produce(&mut self, outputs: Outputs) -> Result<(), Trouble> {
         let begun = Instant::now();
         let Outputs { mut effects, dead, runs } = outputs;
         for draft in effects.actions.drain(..) {
-            let produced_ms = draft.source().produced_ms;
-            if produced_ms > 0 {
-                self.produced_ms.push(produced_ms);
-            }
-            let action = self.finisher.finish(draft);
-            self.buffer.clear();
-            action.write(&mut self.buffer);
-            let headers = about(&action);
-            let topic = &self.prepared.section.actions;
-            send(
-                &self.prepared.producer,
-                topic,
-                action.account.as_bytes(),
-                line(&self.buffer),
-                Some(headers),
-            )?;
+            let action = Finished::of(draft, &self.finisher);
+            self.produced_ms.extend((action.produced_ms > 0).then_some(action.produced_ms));
+            action.send(&self.prepared, 0)?;
         }
-        if let Some(topic) = &self.prepared.section.scores {
-            for s in &effects.scores {
-                self.buffer.clear();
-                write_score(&mut self.buffer, &s.event_id, &s.account, s.ts_ms, s.score);
-                send(
-                    &self.prepared.producer,
-                    topic,
-                    s.account.as_bytes(),
-                    line(&self.buffer),
-                    None,
-                )?;
-            }
-        }
-        for letter in &dead {
-            let topic = &self.prepared.section.dead_letters;
-            let key = letter.key.as_deref().unwrap_or_default();
-            send(&self.prepared.producer, topic, key, &letter.original, Some(reasons(letter)))?;
-        }
+        self.send_others(effects, &dead)?;
         if !runs.is_empty() {
             self.took(runs)?;
         }
         self.telemetry.latency(Stage::Finish, begun.elapsed());
+        Ok(())
+    }
+
+    /// Sends what a batch led to beside actions.
+    pub(super) fn send_others(
+        &mut self,
+        mut effects: Effects,
+        dead: &[DeadMessage],
+    ) -> Result<(), Trouble> {
+        let Prepared { section, .. } = &self.prepared;
+        if let Some(topic) = &section.scores {
+            for s in &effects.scores {
+                self.buffer.clear();
+                write_score(&mut self.buffer, &s.event_id, &s.account, s.ts_ms, s.score);
+                send(&self.prepared, topic, s.account.as_bytes(), line(&self.buffer), None, 0)?;
+            }
+        }
+        for letter in dead {
+            let topic = &section.dead_letters;
+            let key = letter.key.as_deref().unwrap_or_default();
+            send(&self.prepared, topic, key, &letter.original, Some(reasons(letter)), 0)?;
+        }
         effects.clear();
         let _ = self.give_back.try_send(effects);
         Ok(())
     }
 
     /// Says in the journal what decides.
-    fn decides(&mut self) -> Result<(), Trouble> {
+    pub(super) fn decides(&self) -> Result<(), Trouble> {
         let versions = self.finisher.versions();
         let (model, policy) = (versions.model.clone(), versions.policy.clone());
         self.journal(Entry::Decides { model, policy }, Stood::new())
     }
 
-    fn journal(&mut self, entry: Entry, stood: Stood) -> Result<(), Trouble> {
-        self.unseen = true;
+    fn journal(&self, entry: Entry, stood: Stood) -> Result<(), Trouble> {
         self.prepared.journal(entry, stood)
     }
 }
