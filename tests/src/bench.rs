@@ -388,7 +388,7 @@ impl<'a> Bench<'a> {
                 feeder.put(account_of(message), message, unix_ms() as i64);
             }
             feeder.send();
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(Duration::from_micros(500));
         }
         feeder.flush();
         self.until_taken(already + events, begun);

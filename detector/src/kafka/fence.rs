@@ -21,6 +21,13 @@ pub struct Chain {
 impl Chain {
     /// A record of this publisher lies here. They come in their order.
     pub fn delivered(&mut self, offset: i64) {
+        if offset < 0 {
+            // One that was sent again and is there already; the client does not say where. What follows is looked at.
+            if let Some(next) = self.next {
+                self.strange.get_or_insert(next);
+            }
+            return;
+        }
         if let Some(next) = self.next.filter(|next| *next != offset) {
             self.strange.get_or_insert(next);
         }
@@ -76,5 +83,12 @@ mod tests {
         assert_eq!((chain.take_strange(), chain.take_strange()), (Some(44), None));
         chain.delivered(53);
         assert_eq!(chain.take_strange(), Some(52));
+        // Somewhere behind 53, and the next one at 55.
+        chain.delivered(-1001);
+        assert_eq!(chain.take_strange(), Some(54));
+        chain.delivered(55);
+        assert_eq!(chain.take_strange(), Some(54));
+        chain.delivered(56);
+        assert_eq!(chain.take_strange(), None);
     }
 }

@@ -24,7 +24,7 @@ struct Args {
     #[arg(long, default_value_t = 20)]
     seconds: u32,
     /// How long it is held before that, unmeasured: a broker that has just begun compiles its own code.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 30)]
     warm_up_seconds: u32,
     /// How outputs are delivered, comma-separated.
     #[arg(long, value_delimiter = ',', default_value = "exactly_once,at_least_once")]

@@ -79,6 +79,8 @@ impl Work {
                     }
                     continue;
                 }
+                // Nobody commits behind one who may have taken over, unless there is something to commit.
+                Err(TryRecvError::Disconnected) if since.is_none() => return Ok(()),
                 Err(TryRecvError::Disconnected) => return self.settle(CommitMode::Async),
             }
             since.get_or_insert_with(Instant::now);
@@ -110,8 +112,9 @@ impl Work {
 
     /// Sends what is finished and whose order arrived, up to the first batch that has to wait.
     fn send_what_may_go(&mut self) -> Result<(), Trouble> {
-        self.prepared.checked("cannot publish", Ok(()))?;
+        // In this order: a record that failed is noticed before one behind it counts in its place.
         let arrived = self.prepared.deliveries.arrived.load(Ordering::Acquire);
+        self.prepared.checked("cannot publish", Ok(()))?;
         let may_go = |ready: &mut Ready| ready.behind <= arrived && !ready.is_unfinished();
         let mut checked = false;
         while let Some(ready) = self.ready.pop_front_if(may_go) {

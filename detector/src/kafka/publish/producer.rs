@@ -165,7 +165,10 @@ impl Prepared {
         outcome: Result<(), KafkaError>,
     ) -> Result<(), Trouble> {
         let Self { producer, deliveries, .. } = self;
-        producer.poll(if outcome.is_ok() { Duration::ZERO } else { HEARING });
+        // The client's own thread alone hears what became of messages: two would tell it out of order.
+        if outcome.is_err() {
+            std::thread::sleep(HEARING);
+        }
         let lost = deliveries.failed.lock().ok().and_then(|mut failed| failed.take());
         let (what, error) = match (lost, outcome) {
             (None, Ok(())) => return Ok(()),

@@ -3,6 +3,7 @@
 use super::producer::{Prepared, ProducedMs};
 use super::{CAP_HOUR, PATIENCE};
 use crate::kafka::client::Trouble;
+use crate::kafka::config::Delivery;
 use crate::kafka::journal::Tp;
 use crate::kafka::source::DeadMessage;
 use engine::Draft;
@@ -10,14 +11,17 @@ use engine::Finisher;
 use engine::wire::ActionV1;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::BaseRecord;
+use rdkafka::producer::{BaseRecord, Producer};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Longest wait for the bell before acknowledgements are counted again.
 const LOOK_FOR_ACKS: Duration = Duration::from_millis(20);
 
-/// Waits until every message has arrived, or failed. The client's own `flush` always takes a tenth of a second.
+/// Longest wait for the bell before a message is offered again to a queue that is full.
+const ROOM: Duration = Duration::from_millis(5);
+
+/// Waits until every message has arrived, or failed. The client's own `flush` takes a tenth of a second where it still counts one.
 pub(super) fn acknowledged(by: &Prepared) -> Result<(), KafkaError> {
     let until = Instant::now() + PATIENCE;
     while !by.deliveries.are_all_told() {
@@ -25,6 +29,13 @@ pub(super) fn acknowledged(by: &Prepared) -> Result<(), KafkaError> {
             return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
         }
         by.deliveries.bell.wait(LOOK_FOR_ACKS);
+    }
+    // A transaction's commit flushes: the client counts those for a moment that were just told.
+    while by.section.delivery == Delivery::ExactlyOnce && by.producer.in_flight_count() > 0 {
+        if Instant::now() > until {
+            return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
+        }
+        std::thread::yield_now();
     }
     Ok(())
 }
@@ -93,7 +104,7 @@ pub(super) fn send_record(
                 if Instant::now() < until =>
             {
                 record = back;
-                by.producer.poll(Duration::from_millis(5));
+                by.deliveries.bell.wait(ROOM);
             }
             Err((error, _)) => return Err(Trouble::of("cannot publish", &error)),
         }

@@ -116,9 +116,8 @@ impl Work {
         }
     }
 
-    /// Clients that only publish and commit are served here: errors told, tokens renewed.
+    /// The client that only commits is served here: errors told, tokens renewed.
     pub(super) fn serve(&self) {
-        self.prepared.producer.poll(Duration::ZERO);
         drop(self.prepared.group.poll(Duration::ZERO));
     }
 
