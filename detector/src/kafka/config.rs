@@ -36,8 +36,8 @@ pub struct KafkaSection {
     pub journal: String,
     /// Whether an output may be published a second time after a crash; it is the same then.
     pub delivery: Delivery,
-    /// Outputs are gathered for so long before they are committed. At least once nothing waits for that: the commit waits for a moment in which
-    /// everything is acknowledged, for up to ten times as long.
+    /// Outputs are gathered for so long before they are committed. At least once nothing waits for that: the commit waits for a moment
+    /// in which everything is acknowledged, for up to ten times as long.
     pub commit_interval: String,
     /// An event's `ts` may be ahead of the moment at which Kafka took it by so much; beyond, it counts as of then, or of the newest
     /// event time taken where that is earlier.

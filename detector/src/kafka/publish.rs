@@ -2,7 +2,7 @@
 //! it goes, in one transaction per commit interval. At least once: the journal first, then what it led to, then how far that goes
 //! (`fence`).
 
-mod behind;
+mod at_least_once;
 mod bell;
 mod producer;
 mod records;
@@ -127,7 +127,7 @@ impl Prepared {
             commit_interval,
             first: Some(Entry::Live { epoch, at, anew }),
             stood: Stood::new(),
-            ready: VecDeque::new(),
+            waiting: VecDeque::new(),
             produced_ms: Vec::new(),
             telemetry,
         };

@@ -1,6 +1,6 @@
 //! The publisher's thread.
 
-use super::behind::Ready;
+use super::at_least_once::Waiting;
 use super::producer::{Prepared, ProducedMs, since};
 use super::records::{Finished, acknowledged, line, reasons, send};
 use super::{Committed, Outputs, PATIENCE, Task};
@@ -38,7 +38,7 @@ pub(super) struct Work {
     /// Where the actions stood when this commit began, until the journal has it.
     pub(super) stood: Stood,
     /// At least once: outputs that are not sent yet.
-    pub(super) ready: VecDeque<Ready>,
+    pub(super) waiting: VecDeque<Waiting>,
     /// When the events of the open transaction's actions were produced.
     pub(super) produced_ms: Vec<ProducedMs>,
     pub(super) telemetry: Telemetry,
@@ -56,14 +56,10 @@ impl Work {
             self.decides()?;
         }
         self.commit(CommitMode::Sync)?;
-        if self.transactional() {
-            self.in_transactions(queue)
-        } else {
-            self.behind_the_journal(queue)
-        }
+        if self.transactional() { self.exactly_once(queue) } else { self.at_least_once(queue) }
     }
 
-    fn in_transactions(&mut self, queue: &Receiver<Task>) -> Result<(), Trouble> {
+    fn exactly_once(&mut self, queue: &Receiver<Task>) -> Result<(), Trouble> {
         loop {
             let first = match queue.recv_timeout(SERVED_EVERY) {
                 Err(RecvTimeoutError::Timeout) => {
@@ -86,10 +82,7 @@ impl Work {
             loop {
                 match task.take() {
                     Some(Task::Publish(outputs)) => self.produce(*outputs)?,
-                    Some(Task::DecideBy(finisher)) => {
-                        self.finisher = finisher;
-                        self.decides()?;
-                    }
+                    Some(Task::DecideBy(finisher)) => self.decide_by(finisher)?,
                     Some(Task::Reached(at)) => {
                         self.pending.extend(at);
                         break;
@@ -242,8 +235,14 @@ impl Work {
         Ok(())
     }
 
+    /// From here on, another one decides.
+    pub(super) fn decide_by(&mut self, finisher: Arc<Finisher>) -> Result<(), Trouble> {
+        self.finisher = finisher;
+        self.decides()
+    }
+
     /// Says in the journal what decides.
-    pub(super) fn decides(&self) -> Result<(), Trouble> {
+    fn decides(&self) -> Result<(), Trouble> {
         let versions = self.finisher.versions();
         let (model, policy) = (versions.model.clone(), versions.policy.clone());
         self.journal(Entry::Decides { model, policy }, Stood::new())

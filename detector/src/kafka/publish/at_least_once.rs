@@ -1,5 +1,6 @@
-//! At least once: outputs go out behind the journal. The order of each batch is written to it as soon as the batch is there; while that is on its
-//! way, actions get their reasons and later batches are written behind it. What a batch led to is sent once its order is there for good.
+//! At least once, outputs go out behind the journal. The order of each batch is written to it as soon as the batch is there; while that
+//! is on its way, actions get their reasons and later batches are written behind it. What a batch led to is sent once its order is there
+//! for good.
 
 use super::records::Finished;
 use super::work::{SERVED_EVERY, Work};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 const INTERVALS_MAX: u32 = 10;
 
 /// What a batch led to, until it is sent.
-pub(super) struct Ready {
+pub(super) struct Waiting {
     /// Sent once so many records of the journal arrived.
     behind: u64,
     /// Those that are not finished yet are the effects', the last one first.
@@ -29,7 +30,7 @@ pub(super) struct Ready {
 }
 
 impl Work {
-    pub(super) fn behind_the_journal(&mut self, queue: &Receiver<Task>) -> Result<(), Trouble> {
+    pub(super) fn at_least_once(&mut self, queue: &Receiver<Task>) -> Result<(), Trouble> {
         self.begin()?;
         // Since when there is something to commit.
         let mut since: Option<Instant> = None;
@@ -45,16 +46,13 @@ impl Work {
                 since = None;
                 continue;
             }
-            let task = match self.ready.len() < BATCHES_MAX {
+            let task = match self.waiting.len() < BATCHES_MAX {
                 true => queue.try_recv(),
                 false => Err(TryRecvError::Empty),
             };
             match task {
                 Ok(Task::Publish(outputs)) => self.take(*outputs)?,
-                Ok(Task::DecideBy(finisher)) => {
-                    self.finisher = finisher;
-                    self.decides()?;
-                }
+                Ok(Task::DecideBy(finisher)) => self.decide_by(finisher)?,
                 Ok(Task::Reached(at)) => {
                     self.pending.extend(at);
                     // What comes next says where the actions stand, and that is behind all of these.
@@ -100,14 +98,14 @@ impl Work {
         let behind = self.prepared.deliveries.journalled.load(Ordering::Relaxed);
         let (actions, took) = (Vec::new(), Duration::ZERO);
         let finisher = self.finisher.clone();
-        self.ready.push_back(Ready { behind, actions, outputs, finisher, took });
+        self.waiting.push_back(Waiting { behind, actions, outputs, finisher, took });
         Ok(())
     }
 
     /// Finishes the next action. False: there was none.
     fn finish_one(&mut self) -> bool {
-        let next = self.ready.iter_mut().find(|ready| ready.is_unfinished());
-        next.is_some_and(Ready::finish_one)
+        let next = self.waiting.iter_mut().find(|waiting| waiting.is_unfinished());
+        next.is_some_and(Waiting::finish_one)
     }
 
     /// Sends what is finished and whose order arrived, up to the first batch that has to wait.
@@ -115,20 +113,20 @@ impl Work {
         // In this order: a record that failed is noticed before one behind it counts in its place.
         let arrived = self.prepared.deliveries.arrived.load(Ordering::Acquire);
         self.prepared.checked("cannot publish", Ok(()))?;
-        let may_go = |ready: &mut Ready| ready.behind <= arrived && !ready.is_unfinished();
+        let may_go = |waiting: &mut Waiting| waiting.behind <= arrived && !waiting.is_unfinished();
         let mut checked = false;
-        while let Some(ready) = self.ready.pop_front_if(may_go) {
+        while let Some(waiting) = self.waiting.pop_front_if(may_go) {
             if !checked {
                 self.is_ours()?;
                 checked = true;
             }
-            self.send(ready)?;
+            self.send(waiting)?;
         }
         Ok(())
     }
 
-    fn send(&mut self, ready: Ready) -> Result<(), Trouble> {
-        let Ready { actions, outputs, took, .. } = ready;
+    fn send(&mut self, waiting: Waiting) -> Result<(), Trouble> {
+        let Waiting { actions, outputs, took, .. } = waiting;
         let begun = Instant::now();
         for action in actions {
             let produced_ms = action.produced_ms;
@@ -141,16 +139,16 @@ impl Work {
 
     /// Whether everything that was taken is sent, and has arrived.
     fn is_clear(&self) -> bool {
-        self.ready.is_empty() && self.prepared.deliveries.are_all_told()
+        self.waiting.is_empty() && self.prepared.deliveries.are_all_told()
     }
 
     /// Sends all that is left, waits until it has arrived, and commits how far it goes.
     fn settle(&mut self, mode: CommitMode) -> Result<(), Trouble> {
-        if !self.ready.is_empty() {
-            self.ready.iter_mut().for_each(|ready| while ready.finish_one() {});
+        if !self.waiting.is_empty() {
+            self.waiting.iter_mut().for_each(|waiting| while waiting.finish_one() {});
             self.arrived()?;
-            while let Some(ready) = self.ready.pop_front() {
-                self.send(ready)?;
+            while let Some(waiting) = self.waiting.pop_front() {
+                self.send(waiting)?;
             }
         }
         self.commit(mode)?;
@@ -158,7 +156,7 @@ impl Work {
     }
 }
 
-impl Ready {
+impl Waiting {
     fn is_unfinished(&self) -> bool {
         !self.outputs.effects.actions.is_empty()
     }
