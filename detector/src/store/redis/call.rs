@@ -53,6 +53,8 @@ pub enum Step {
         base: Tag,
         /// The new versions' checkpoint.
         tag: Tag,
+        /// Bytes at which a block of the index is full; [`BLOCK_BYTES`](super::index::BLOCK_BYTES) outside of tests.
+        block_bytes: u32,
         /// The records, at most a few thousand.
         items: Vec<Item>,
     },
@@ -70,6 +72,8 @@ pub enum Step {
     },
     /// Nothing is readable any more.
     Withdraw,
+    /// Every record is gone: its index goes, too.
+    Clear,
 }
 
 /// A call on one shard.
@@ -170,6 +174,7 @@ impl fmt::Display for Step {
             Self::Finish { .. } => "finish",
             Self::First { .. } => "first checkpoint",
             Self::Withdraw => "withdraw",
+            Self::Clear => "clear",
         })
     }
 }

@@ -93,7 +93,7 @@ impl<S: Shards> Store<S> {
             self.put(&mut buffers, base, tag, name, Change::Tidy)?;
         }
         for (shard, items) in buffers.rest() {
-            self.guarded(shard, &Step::Chunk { base, tag, items })?;
+            self.chunk(shard, base, tag, items)?;
         }
         for shard in 0..shards {
             self.guarded(shard, &Step::Finish { tag, position: text.clone() })?;
@@ -124,22 +124,35 @@ impl<S: Shards> Store<S> {
             lease.base = None;
             lease.tidy.clear();
         }
-        let mut names = Vec::new();
-        self.shards
-            .records(&mut |_, name, _| {
-                names.push(name);
-                Ok(())
-            })
-            .map_err(|why| RedisStoreError::from_call(what, why))?;
+        let mut names = BTreeSet::new();
+        let each = &mut |name| {
+            names.insert(name);
+        };
+        self.shards.names(each).map_err(|why| RedisStoreError::from_call(what, why))?;
         let mut buffers = Buffers::new(self.limits, shards);
         let count = names.len() as u64;
         for name in names {
             self.put(&mut buffers, Tag::FIRST, Tag::FIRST, &name, Change::Erase)?;
         }
         for (shard, items) in buffers.rest() {
-            self.guarded(shard, &Step::Chunk { base: Tag::FIRST, tag: Tag::FIRST, items })?;
+            self.chunk(shard, Tag::FIRST, Tag::FIRST, items)?;
+        }
+        // Last: until here every record that is left has its name.
+        for shard in 0..shards {
+            self.guarded(shard, &Step::Clear)?;
         }
         Ok(count)
+    }
+
+    fn chunk(
+        &mut self,
+        shard: u16,
+        base: Tag,
+        tag: Tag,
+        items: Vec<Item>,
+    ) -> Result<(), RedisStoreError> {
+        let block_bytes = self.limits.block_bytes;
+        self.guarded(shard, &Step::Chunk { base, tag, block_bytes, items })
     }
 
     fn put(
@@ -154,7 +167,7 @@ impl<S: Shards> Store<S> {
         let shard = name.shard(self.shards.count());
         let item = Item { key: self.shards.key(name), change };
         match buffers.add(shard, item) {
-            Some(items) => self.guarded(shard, &Step::Chunk { base, tag, items }),
+            Some(items) => self.chunk(shard, base, tag, items),
             None => Ok(()),
         }
     }

@@ -26,14 +26,15 @@ pub struct Scripts {
     confirm: Script,
     begin: Script,
     chunk: Script,
+    clear: Script,
     finish: Script,
     first: Script,
     withdraw: Script,
 }
 
 macro_rules! guarded {
-    ($name:literal) => {
-        Script::new(concat!(include_str!("scripts/guard.lua"), include_str!($name)))
+    ($($name:literal),+) => {
+        Script::new(concat!(include_str!("scripts/guard.lua"), $(include_str!($name)),+))
     };
 }
 
@@ -44,7 +45,8 @@ impl Default for Scripts {
             beat: Script::new(include_str!("scripts/beat.lua")),
             confirm: guarded!("scripts/confirm.lua"),
             begin: guarded!("scripts/begin.lua"),
-            chunk: guarded!("scripts/chunk.lua"),
+            chunk: guarded!("scripts/index.lua", "scripts/chunk.lua"),
+            clear: guarded!("scripts/clear.lua"),
             finish: guarded!("scripts/finish.lua"),
             first: guarded!("scripts/first.lua"),
             withdraw: guarded!("scripts/withdraw.lua"),
@@ -66,6 +68,7 @@ impl Scripts {
                 Step::Finish { .. } => &self.finish,
                 Step::First { .. } => &self.first,
                 Step::Withdraw => &self.withdraw,
+                Step::Clear => &self.clear,
             },
         }
     }
@@ -76,29 +79,37 @@ impl Scripts {
 pub fn command(keys: &Keys, shard: u16, call: &Call, verb: &str, script: &str) -> Cmd {
     let mut cmd = redis::cmd(verb);
     cmd.arg(script);
-    let head = keys.head(shard);
     match call {
         Call::Claim { epoch, owner, shards } => {
-            cmd.arg(1).arg(head).arg(*epoch).arg(owner.to_string()).arg(*shards).arg(FORMAT);
+            cmd.arg(1)
+                .arg(keys.head(shard))
+                .arg(*epoch)
+                .arg(owner.to_string())
+                .arg(*shards)
+                .arg(FORMAT);
         }
         Call::Beat { epoch, owner, ttl_ms } => {
-            cmd.arg(2).arg(head).arg(keys.alive());
+            cmd.arg(2).arg(keys.head(shard)).arg(keys.alive());
             cmd.arg(*epoch).arg(owner.to_string()).arg(*ttl_ms);
         }
-        Call::Guarded(guard, step) => guarded(&mut cmd, head, *guard, step),
+        Call::Guarded(guard, step) => guarded(&mut cmd, keys, shard, *guard, step),
     }
     cmd
 }
 
-fn guarded(cmd: &mut Cmd, head: String, guard: Guard, step: &Step) {
+fn guarded(cmd: &mut Cmd, keys: &Keys, shard: u16, guard: Guard, step: &Step) {
     let items = if let Step::Chunk { items, .. } = step { items.as_slice() } else { &[] };
-    cmd.arg(1 + items.len()).arg(head);
+    let indexed = matches!(step, Step::Chunk { .. } | Step::Clear);
+    cmd.arg(1 + usize::from(indexed) + items.len()).arg(keys.head(shard));
+    if indexed {
+        cmd.arg(keys.index(shard));
+    }
     for item in items {
         cmd.arg(&item.key);
     }
     cmd.arg(guard.epoch).arg(guard.owner.to_string()).arg(guard.seq);
     match step {
-        Step::Confirm | Step::Withdraw => {}
+        Step::Confirm | Step::Withdraw | Step::Clear => {}
         Step::Begin { base } => {
             cmd.arg(base.field());
         }
@@ -108,8 +119,8 @@ fn guarded(cmd: &mut Cmd, head: String, guard: Guard, step: &Step) {
         Step::First { position } => {
             cmd.arg(Tag::FIRST.field()).arg(position);
         }
-        Step::Chunk { base, tag, .. } => {
-            cmd.arg(base.epoch).arg(base.n).arg(tag.epoch).arg(tag.n);
+        Step::Chunk { base, tag, block_bytes, .. } => {
+            cmd.arg(base.epoch).arg(base.n).arg(tag.epoch).arg(tag.n).arg(*block_bytes);
             let letters: Vec<u8> = items.iter().map(|item| letter(&item.change)).collect();
             cmd.arg(letters);
             for item in items {

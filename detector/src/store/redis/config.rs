@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use super::index::BLOCK_BYTES;
 use super::store::Limits;
 
 /// How Redis is run.
@@ -53,8 +54,6 @@ pub struct RedisSection {
     pub chunk_records: usize,
     /// Bytes in one call.
     pub chunk_bytes: usize,
-    /// Keys read at a time when the state is loaded.
-    pub scan_records: usize,
     /// How long to wait for an answer, milliseconds.
     pub timeout_ms: u64,
     /// How long an owner's sign of life holds, milliseconds; a standby takes over after it.
@@ -80,7 +79,6 @@ impl Default for RedisSection {
             shards: 1,
             chunk_records: 64,
             chunk_bytes: 128 * 1024,
-            scan_records: 1000,
             timeout_ms: 5000,
             lease_ttl_ms: 3_000,
             wait_replicas: 0,
@@ -105,7 +103,6 @@ impl fmt::Debug for RedisSection {
             .field("shards", &self.shards)
             .field("chunk_records", &self.chunk_records)
             .field("chunk_bytes", &self.chunk_bytes)
-            .field("scan_records", &self.scan_records)
             .field("timeout_ms", &self.timeout_ms)
             .field("lease_ttl_ms", &self.lease_ttl_ms)
             .field("wait_replicas", &self.wait_replicas)
@@ -199,9 +196,6 @@ impl RedisSection {
         if !(4096..=8 << 20).contains(&self.chunk_bytes) {
             no("chunk_bytes", format!("{} is not within 4096 and 8388608", self.chunk_bytes));
         }
-        if !(1..=10_000).contains(&self.scan_records) {
-            no("scan_records", format!("{} is not within 1 to 10000", self.scan_records));
-        }
         if !(100..=60_000).contains(&self.timeout_ms) {
             no("timeout_ms", format!("{} is not within 100 to 60000", self.timeout_ms));
         }
@@ -268,7 +262,11 @@ impl RedisSection {
     /// The caps of one call.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        Limits { chunk_records: self.chunk_records, chunk_bytes: self.chunk_bytes }
+        Limits {
+            chunk_records: self.chunk_records,
+            chunk_bytes: self.chunk_bytes,
+            block_bytes: BLOCK_BYTES,
+        }
     }
 
     /// How long to wait for an answer.
@@ -330,13 +328,12 @@ mod tests {
             shards: 0,
             chunk_records: 0,
             chunk_bytes: 0,
-            scan_records: 0,
             timeout_ms: 0,
             lease_ttl_ms: 0,
             ..RedisSection::default()
         };
         let problems = section.validate().expect_err("everything is wrong");
-        assert_eq!(problems.len(), 11, "{problems:#?}");
+        assert_eq!(problems.len(), 10, "{problems:#?}");
         assert!(!problems.join("\n").contains("geheim"));
     }
 

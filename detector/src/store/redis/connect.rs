@@ -338,6 +338,9 @@ pub(super) fn of_call(place: &str, e: &RedisError) -> CallError {
         None if e.kind() == ErrorKind::InvalidClientConfig => {
             Err("this cannot be connected to\nhint: see `redis.url`")
         }
+        None if e.kind() == ErrorKind::UnexpectedReturnType => Err(
+            "something else was written under this prefix\nhint: use another `redis.prefix`, or restore a backup",
+        ),
         // The connection, or an answer cut short: nobody knows.
         None => return unknown(place, shown(e)),
     };

@@ -3,7 +3,7 @@
 use super::call::CallError;
 use super::error::RedisStoreError;
 use super::names::Name;
-use super::protocol::{Position, Tag, common_base};
+use super::protocol::{Header, Position, Tag, common_base};
 use super::record::Record;
 use super::shards::Shards;
 use super::store::{Store, lost};
@@ -23,7 +23,7 @@ impl<S: Shards> Store<S> {
     /// Reads everything that Redis holds under the prefix.
     ///
     /// # Errors
-    /// When Redis cannot be read, a record is damaged, or `each` says why it does not take one.
+    /// When Redis cannot be read, a record is damaged or missing, or `each` says why it does not take one.
     pub fn load(
         &mut self,
         each: impl FnMut(&Name, &[u8]) -> Result<(), String>,
@@ -32,12 +32,15 @@ impl<S: Shards> Store<S> {
         let Some((base, _)) = self.confirmed("load")?.base else {
             return Err(RedisStoreError::OutOfTurn { what: "load", first: "recover" });
         };
-        let (count, tidy) = self.read_at(base, each, progress)?;
+        let (read, tidy) = self.read_at(base, each, progress)?;
+        for (shard, header) in (0..).zip(&self.my_headers("load")?) {
+            read.whole(shard, header)?;
+        }
         if let Some(lease) = &mut self.lease {
             lease.tidy = tidy;
             lease.drop_older = false;
         }
-        Ok(count)
+        Ok(read.at_base)
     }
 
     /// For a standby: the newest checkpoint common to all shards. Claims nothing.
@@ -61,7 +64,7 @@ impl<S: Shards> Store<S> {
     ) -> Result<u64, RedisStoreError> {
         let what = "read as a standby";
         let before = self.headers(what)?;
-        let (count, _) = self.read_at(base, each, progress)?;
+        let (read, _) = self.read_at(base, each, progress)?;
         let after = self.headers(what)?;
         for (shard, (before, after)) in (0..).zip(before.iter().zip(&after)) {
             // A begin withdraws a checkpoint before the first record is written over it. Numbers that went back say
@@ -70,8 +73,12 @@ impl<S: Shards> Store<S> {
             if back || !before.readable.contains_key(&base) || !after.readable.contains_key(&base) {
                 return Err(lost(shard, what));
             }
+            // What was written meanwhile may have come and gone.
+            if (after.epoch, after.seq) == (before.epoch, before.seq) {
+                read.whole(shard, after)?;
+            }
         }
-        Ok(count)
+        Ok(read.at_base)
     }
 
     /// The newest value of one record, whether its checkpoint is complete or not: for looking at it, as any other
@@ -89,23 +96,29 @@ impl<S: Shards> Store<S> {
         Ok(record.versions().next().and_then(|(_, value)| value.map(<[u8]>::to_vec)))
     }
 
-    /// Reads all records at a checkpoint; returns their count, and the names that the next checkpoint has to tidy.
+    /// Reads all records at a checkpoint; says how many, and which names the next checkpoint has to tidy.
     fn read_at(
         &mut self,
         base: Tag,
         mut each: impl FnMut(&Name, &[u8]) -> Result<(), String>,
         mut progress: impl FnMut(u64),
-    ) -> Result<(u64, BTreeSet<Name>), RedisStoreError> {
-        // SCAN may give a key twice. 128 random-keyed bits of it, so that memory stays small and two keys are
-        // never taken for one.
+    ) -> Result<(Read, BTreeSet<Name>), RedisStoreError> {
+        // A name may come twice. 128 random-keyed bits of it, so that memory stays small and two are never taken for
+        // one.
         let hasher = SipHasher13::new_with_keys(random(), random());
         let mut seen: HashTable<u128> = HashTable::new();
         let mut tidy = BTreeSet::new();
-        let mut count = 0;
-        let mut failure = None;
         let shards = self.shards.count();
+        let mut done = Read { at_base: 0, by_shard: vec![0; usize::from(shards)] };
+        let mut seen_of = 0;
+        let mut failure = None;
         let drop_older = self.lease.as_ref().is_some_and(|lease| lease.drop_older);
         let read = self.shards.records(&mut |shard, name, bytes| {
+            // Shard by shard: what the others had needs no memory any more.
+            if shard != seen_of {
+                seen.clear();
+                seen_of = shard;
+            }
             let mut hash = hasher;
             name.hash(&mut hash);
             let hash = hash.finish128().as_u128();
@@ -126,10 +139,13 @@ impl<S: Shards> Store<S> {
                 if let Err(why) = each(&name, value) {
                     return fail(&why);
                 }
-                count += 1;
-                if count % EVERY == 0 {
-                    progress(count);
+                done.at_base += 1;
+                if done.at_base.is_multiple_of(EVERY) {
+                    progress(done.at_base);
                 }
+            }
+            if let Some(count) = done.by_shard.get_mut(usize::from(shard)) {
+                *count += 1;
             }
             let older = drop_older && record.versions().count() > 1;
             if value.is_none() || record.ahead_of(base) || older {
@@ -141,8 +157,29 @@ impl<S: Shards> Store<S> {
             return Err(failure);
         }
         read.map_err(|why| RedisStoreError::from_call("load", why))?;
-        progress(count);
-        Ok((count, tidy))
+        progress(done.at_base);
+        Ok((done, tidy))
+    }
+}
+
+/// What was read.
+struct Read {
+    /// Records that exist at the base.
+    at_base: u64,
+    /// All records, by shard.
+    by_shard: Vec<u64>,
+}
+
+impl Read {
+    /// That a shard has all records that its header counts.
+    fn whole(&self, shard: u16, header: &Header) -> Result<(), RedisStoreError> {
+        let found = self.by_shard.get(usize::from(shard)).copied().unwrap_or_default();
+        if found == header.records {
+            return Ok(());
+        }
+        let what =
+            format!("shard {shard}: {} records were written, {found} are there", header.records);
+        Err(RedisStoreError::Damaged { what })
     }
 }
 

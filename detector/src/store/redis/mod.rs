@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod connect;
 mod error;
+mod index;
 mod lease;
 mod load;
 mod names;

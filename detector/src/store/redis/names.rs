@@ -37,6 +37,20 @@ impl Name {
         Self { domain: Domain::Global, key: name.into() }
     }
 
+    /// The name behind what follows the hash tag of a record's key; `None` for anything else. Allocates only for kinds and keys of
+    /// over 24 bytes.
+    #[must_use]
+    pub fn behind_tag(rest: &[u8]) -> Option<Self> {
+        Some(match std::str::from_utf8(rest).ok()?.split_once(':')? {
+            ("p", rest) => {
+                let (kind, key) = rest.split_once(':')?;
+                Self { domain: Domain::Profile { kind: decode(kind)? }, key: decode(key)? }
+            }
+            ("g", name) => Self { domain: Domain::Global, key: decode(name)? },
+            _ => return None,
+        })
+    }
+
     /// What may stand in a log: keys are personal data, so their CRC-32 in place of them.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -74,10 +88,22 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// What the keys of a shard begin with.
+    #[must_use]
+    pub fn tag(&self, shard: u16) -> String {
+        format!("{}{{s{shard:03}}}:", self.prefix)
+    }
+
     /// The header of a shard.
     #[must_use]
     pub fn head(&self, shard: u16) -> String {
         format!("{}{{s{shard:03}}}:head", self.prefix)
+    }
+
+    /// The index of a shard: the names of its records.
+    #[must_use]
+    pub fn index(&self, shard: u16) -> String {
+        format!("{}{{s{shard:03}}}:index", self.prefix)
     }
 
     /// The owner's sign of life, beside the first shard's header.
@@ -122,20 +148,12 @@ impl Keys {
         key
     }
 
-    /// The name behind a record's key, and its shard; `None` for any other key. Allocates only for kinds and keys of over 24 bytes.
+    /// The name behind a record's key, and its shard; `None` for any other key.
     #[must_use]
     pub fn name(&self, key: &[u8]) -> Option<(u16, Name)> {
         let rest = key.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"{s")?;
         let (digits, rest) = rest.split_first_chunk::<3>()?;
-        let rest = std::str::from_utf8(rest.strip_prefix(b"}:")?).ok()?;
-        let name = match rest.split_once(':')? {
-            ("p", rest) => {
-                let (kind, key) = rest.split_once(':')?;
-                Name { domain: Domain::Profile { kind: decode(kind)? }, key: decode(key)? }
-            }
-            ("g", name) => Name { domain: Domain::Global, key: decode(name)? },
-            _ => return None,
-        };
+        let name = Name::behind_tag(rest.strip_prefix(b"}:")?)?;
         let digit = |n: u16, d: &u8| d.is_ascii_digit().then(|| n * 10 + u16::from(d - b'0'));
         // Where it belongs, or nothing that was written here.
         let shard = digits.iter().try_fold(0, digit)?;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Version of headers and records; another one is refused.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Names a checkpoint: the epoch of the process that wrote it, and its number there. Ordered by age.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,6 +78,8 @@ pub struct Header {
     pub shards: u32,
     /// The form of what is stored; 0 before the first claim.
     pub format: u32,
+    /// How many names its index has, which is how many records there are.
+    pub records: u64,
     /// Checkpoints that can be read, with their positions as JSON: at most two.
     pub readable: BTreeMap<Tag, String>,
 }
@@ -94,6 +96,7 @@ impl Header {
                 "seq" => header.seq = value.parse().ok()?,
                 "shards" => header.shards = value.parse().ok()?,
                 "format" => header.format = value.parse().ok()?,
+                "records" => header.records = value.parse().ok()?,
                 // What a later version may add does not concern this one: it would raise the format otherwise.
                 _ => {
                     if let Some(tag) = Tag::from_field(field) {

@@ -1,9 +1,9 @@
 //! A record's envelope: at most two versions in one value, newest first.
 //!
 //! ```text
-//! 0  u8   format, 1
+//! 0  u8   format, 2
 //! 1  u8   number of versions, 1 or 2
-//! 2  u16  0
+//! 2  u16  the block of the shard's index that has its name
 //! 4  u32 epoch, u32 n, u32 length (0xffff_ffff: gone), then the value; and again for an older version
 //! ```
 //! All little-endian. A reader takes the first version; the second one is for recovery. `scripts/chunk.lua`
@@ -11,6 +11,7 @@
 
 use super::protocol::Tag;
 
+const ENVELOPE: u8 = 2;
 const GONE: u32 = u32::MAX;
 const HEAD: usize = 4;
 const VERSION_HEAD: usize = 12;
@@ -21,6 +22,8 @@ pub type Version<'a> = (Tag, Option<&'a [u8]>);
 /// The versions of a record, newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record<'a> {
+    /// The block of the shard's index that has its name.
+    pub block: u16,
     versions: [Option<Version<'a>>; 2],
 }
 
@@ -28,9 +31,12 @@ impl<'a> Record<'a> {
     /// Reads an envelope; `None` when it is damaged or of another form. Copies nothing.
     #[must_use]
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
-        let (&[1, count @ 1..=2, 0, 0], mut rest) = bytes.split_first_chunk::<HEAD>()? else {
+        let (&[ENVELOPE, count @ 1..=2, low, high], mut rest) =
+            bytes.split_first_chunk::<HEAD>()?
+        else {
             return None;
         };
+        let block = u16::from_le_bytes([low, high]);
         let mut versions = [None, None];
         for version in versions.iter_mut().take(count.into()) {
             let (head, tail) = rest.split_first_chunk::<VERSION_HEAD>()?;
@@ -48,7 +54,7 @@ impl<'a> Record<'a> {
             [Some((newer, _)), Some((older, _))] => newer > older,
             _ => true,
         };
-        (rest.is_empty() && ordered).then_some(Self { versions })
+        (rest.is_empty() && ordered).then_some(Self { block, versions })
     }
 
     /// Its versions, newest first.
@@ -76,14 +82,14 @@ impl<'a> Record<'a> {
         if value.is_none() && kept.is_none_or(|(_, value)| value.is_none()) {
             return None;
         }
-        Some(Self { versions: [Some((tag, value)), kept] })
+        Some(Self { block: self.block, versions: [Some((tag, value)), kept] })
     }
 
     /// The record as it is at the base and nothing else, neither newer nor older. `None`: absent, the key goes.
     #[must_use]
     pub fn tidy(&self, base: Tag) -> Option<Self> {
         let kept = self.at(base).filter(|(_, value)| value.is_some())?;
-        Some(Self { versions: [Some(kept), None] })
+        Some(Self { block: self.block, versions: [Some(kept), None] })
     }
 
     /// The envelope's bytes.
@@ -91,7 +97,8 @@ impl<'a> Record<'a> {
     pub fn to_bytes(&self) -> Vec<u8> {
         let size = |(_, value): Version<'_>| VERSION_HEAD + value.map_or(0, <[u8]>::len);
         let mut out = Vec::with_capacity(HEAD + self.versions().map(size).sum::<usize>());
-        out.extend([1, self.versions().count() as u8, 0, 0]);
+        out.extend([ENVELOPE, self.versions().count() as u8]);
+        out.extend(self.block.to_le_bytes());
         for (tag, value) in self.versions() {
             out.extend(tag.epoch.to_le_bytes());
             out.extend(tag.n.to_le_bytes());

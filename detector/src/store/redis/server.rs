@@ -8,7 +8,7 @@ use super::error::RedisStoreError;
 use super::names::{Keys, Name};
 use super::protocol::Header;
 use super::reading::{Found, Reading};
-use super::shards::{EachRecord, Shards};
+use super::shards::{EachName, EachRecord, Shards};
 use crossbeam_channel::{Sender, bounded};
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind};
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ static SAID: AtomicBool = AtomicBool::new(false);
 const REDIRECTS: usize = 3;
 
 /// Lists of records that are read ahead while others are taken: Redis and the engine work side by side.
-const AHEAD: usize = 4;
+const AHEAD: usize = 8;
 
 /// Shards in Redis, behind one connection per server.
 pub struct RedisShards {
@@ -154,10 +154,15 @@ impl RedisShards {
         error
     }
 
-    /// Reads the records of a server, some at a time, and ends when nobody takes them any more.
-    fn scan(&mut self, place: &str, to: &Sender<Vec<Found>>) -> Result<(), CallError> {
+    /// Reads the records of a server's shards, some at a time, and ends when nobody takes them any more.
+    fn read(
+        &mut self,
+        place: &str,
+        shards: &[u16],
+        to: &Sender<Vec<Found>>,
+    ) -> Result<(), CallError> {
         let connection = &mut self.servers.link(place)?.connection;
-        let read = Reading::new(connection, &self.keys, self.section.scan_records, to).all();
+        let read = Reading::new(connection, &self.keys).records(shards, to);
         if !matches!(read, Ok(true)) {
             // Answers may be on their way that nobody waits for.
             self.servers.forget(place);
@@ -247,12 +252,16 @@ impl Shards for RedisShards {
     }
 
     fn records(&mut self, each: &mut EachRecord<'_>) -> Result<(), CallError> {
-        let places = self.servers.places()?;
+        let mut places: BTreeMap<String, Vec<u16>> = BTreeMap::new();
+        for shard in 0..self.keys.shards {
+            let place = self.servers.place(&self.keys.head(shard))?;
+            places.entry(place).or_default().push(shard);
+        }
         let (to, found) = bounded(AHEAD);
         std::thread::scope(|scope| {
             let reader = std::thread::Builder::new().name("load".into());
             let reading = reader.spawn_scoped(scope, move || {
-                places.iter().try_for_each(|place| self.scan(place, &to))
+                places.iter().try_for_each(|(place, shards)| self.read(place, shards, &to))
             });
             let reading = reading.map_err(|e| CallError::NotNow {
                 place: "this machine".to_owned(),
@@ -262,6 +271,14 @@ impl Shards for RedisShards {
             drop(found);
             let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             taken.and(read)
+        })
+    }
+
+    fn names(&mut self, each: &mut EachName<'_>) -> Result<(), CallError> {
+        self.servers.places()?.iter().try_for_each(|place| {
+            let connection = &mut self.servers.link(place)?.connection;
+            let read = Reading::new(connection, &self.keys).names(each);
+            read.map_err(|e| self.failed(place, &e))
         })
     }
 

@@ -7,6 +7,9 @@ use super::protocol::Header;
 /// Takes each record: its shard, its name, its envelope.
 pub type EachRecord<'a> = dyn FnMut(u16, Name, &[u8]) -> Result<(), CallError> + 'a;
 
+/// Takes each name.
+pub type EachName<'a> = dyn FnMut(Name) + 'a;
+
 /// A set of shards. Every method is one round trip or a few, and waits for it.
 pub trait Shards {
     /// How many there are, 1 to 256.
@@ -35,11 +38,17 @@ pub trait Shards {
     /// When it cannot be read.
     fn header(&mut self, shard: u16) -> Result<Header, CallError>;
 
-    /// Hands over every record of every shard; one may come more than once.
+    /// Hands over every record that a shard's index names, shard by shard; one may come more than once.
     ///
     /// # Errors
     /// When they cannot be read, or `each` fails.
     fn records(&mut self, each: &mut EachRecord<'_>) -> Result<(), CallError>;
+
+    /// Hands over the name of every record that is there, whatever the indices say; one may come more than once.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn names(&mut self, each: &mut EachName<'_>) -> Result<(), CallError>;
 
     /// Reads the envelope of one record.
     ///

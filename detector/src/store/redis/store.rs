@@ -24,6 +24,8 @@ pub struct Limits {
     pub chunk_records: usize,
     /// Bytes of values in a call; a longer record goes alone.
     pub chunk_bytes: usize,
+    /// Bytes at which a block of the index is full.
+    pub block_bytes: u32,
 }
 
 /// Durable state behind a lease. One per process; not shared between threads.
@@ -250,7 +252,10 @@ impl<S: Shards> Store<S> {
     }
 
     /// All headers, which must be as this process left them.
-    fn my_headers(&mut self, what: &'static str) -> Result<Vec<Header>, RedisStoreError> {
+    pub(super) fn my_headers(
+        &mut self,
+        what: &'static str,
+    ) -> Result<Vec<Header>, RedisStoreError> {
         let headers = self.headers(what)?;
         let lease = self.held(what)?;
         for (shard, header) in (0..).zip(&headers) {

@@ -1,15 +1,25 @@
--- KEYS[2..] records; ARGV[4..7] epoch and n of the base and of the new version; ARGV[8] one letter per record:
--- w write, d delete, t tidy, e erase; ARGV[9..] their values.
-local GONE = 4294967295
+-- KEYS[2] the shard's index, KEYS[3..] records; ARGV[4..7] epoch and n of the base and of the new version; ARGV[8] bytes at
+-- which a block of the index is full; ARGV[9] one letter per record: w write, d delete, t tidy, e erase; ARGV[10..] their values.
+local GONE, HEAD = 4294967295, string.char(2)
 local be, bn, e, n = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-for i = 2, #KEYS do
-  local key, change = KEYS[i], string.sub(ARGV[8], i - 1, i - 1)
+local index = index_of(KEYS[2], tonumber(ARGV[8]))
+
+-- What went before stands, and so must its names.
+local function stop(why)
+  index.write()
+  return why
+end
+
+for i = 3, #KEYS do
+  local key, change = KEYS[i], string.sub(ARGV[9], i - 2, i - 2)
   -- The newest version at or below the base: versions are stored newest first.
-  local kept, kept_gone, others
-  local old = change ~= 'e' and redis.call('GET', key)
+  local kept, kept_gone, others, block
+  local old = change ~= 'e' and redis.pcall('GET', key)
+  if type(old) == 'table' then return stop(old) end
   if old then
     local format, count = string.byte(old, 1, 2)
-    if format ~= 1 then return redis.error_reply('DAMAGED record ' .. key) end
+    if format ~= 2 then return stop(redis.error_reply('DAMAGED record ' .. key)) end
+    block = struct.unpack('<I2', old, 3)
     local at = 5
     for version = 1, count do
       local ve, vn, len = struct.unpack('<I4I4I4', old, at)
@@ -25,14 +35,17 @@ for i = 2, #KEYS do
   end
   if change == 'w' then
     local value = ARGV[7 + i]
-    redis.call('SET', key, string.char(1, kept and 2 or 1, 0, 0) .. struct.pack('<I4I4I4', e, n, #value) .. value .. (kept or ''))
+    block = block or index.add(key)
+    redis.call('SET', key, HEAD .. string.char(kept and 2 or 1) .. struct.pack('<I2I4I4I4', block, e, n, #value) .. value .. (kept or ''))
   elseif not kept or kept_gone then
     -- Absent at the base and absent now: nobody needs a tombstone.
     redis.call('DEL', key)
+    if block then index.remove(key, block) end
   elseif change == 'd' then
-    redis.call('SET', key, string.char(1, 2, 0, 0) .. struct.pack('<I4I4I4', e, n, GONE) .. kept)
+    redis.call('SET', key, HEAD .. string.char(2) .. struct.pack('<I2I4I4I4', block, e, n, GONE) .. kept)
   elseif others then
-    redis.call('SET', key, string.char(1, 1, 0, 0) .. kept)
+    redis.call('SET', key, HEAD .. string.char(1) .. struct.pack('<I2', block) .. kept)
   end
 end
+index.write()
 return done()

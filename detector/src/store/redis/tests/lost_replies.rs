@@ -17,7 +17,7 @@ fn at(offset: i64) -> Position {
 
 fn up() -> (Rc<RefCell<Twin>>, Store<Client>) {
     let twin = Rc::new(RefCell::new(Twin::new(2)));
-    let limits = Limits { chunk_records: 1, chunk_bytes: 1 };
+    let limits = Limits { chunk_records: 1, chunk_bytes: 1, block_bytes: 40 };
     let mut store = Store::new(Client::new(&twin), limits);
     store.claim().expect("claims");
     store.confirm().expect("confirms");

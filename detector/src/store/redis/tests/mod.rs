@@ -3,6 +3,7 @@
 mod checker;
 mod cluster;
 mod counterexamples;
+mod index;
 mod lost_replies;
 mod parts;
 mod process;

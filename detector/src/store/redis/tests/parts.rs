@@ -72,23 +72,27 @@ fn fields_of_a_header() {
         ("seq", "7"),
         ("r:2.9", "{}"),
         ("shards", "1"),
-        ("format", "1"),
+        ("format", "2"),
+        ("records", "12"),
     ];
     let header = Header::from_fields(fields).expect("a header");
     assert_eq!((header.epoch, header.seq, header.owner.as_str()), (3, 7, "ab"));
+    assert_eq!((header.format, header.records), (2, 12));
     assert_eq!(header.readable, BTreeMap::from([(Tag { epoch: 2, n: 9 }, "{}".to_owned())]));
     assert_eq!(Header::from_fields([("epoch", "x")]), None);
 }
 
 #[test]
 fn the_envelope_to_the_byte() {
-    let old = Record::default().put(Tag::default(), Tag { epoch: 1, n: 2 }, Some(b"ab"));
+    let mut new = Record::default();
+    new.block = 0x0102;
+    let old = new.put(Tag::default(), Tag { epoch: 1, n: 2 }, Some(b"ab"));
     let old = old.expect("it exists").to_bytes();
-    assert_eq!(old, [1, 1, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, b'a', b'b']);
+    assert_eq!(old, [2, 1, 2, 1, 1, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, b'a', b'b']);
     let old = Record::read(&old).expect("an envelope");
     let gone = old.put(Tag { epoch: 1, n: 2 }, Tag { epoch: 3, n: 4 }, None).expect("it existed");
     let bytes = gone.to_bytes();
-    assert_eq!(bytes[..16], [1, 2, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 255, 255, 255, 255]);
+    assert_eq!(bytes[..16], [2, 2, 2, 1, 3, 0, 0, 0, 4, 0, 0, 0, 255, 255, 255, 255]);
     assert_eq!(bytes[16..], old.to_bytes()[4..]);
 }
 

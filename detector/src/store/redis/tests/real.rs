@@ -3,11 +3,13 @@
 use super::super::call::{Call, Change, Durable, Guard, Item, Reply, Step};
 use super::super::config::RedisSection;
 use super::super::error::RedisStoreError;
-use super::super::names::Name;
+use super::super::index::BLOCK_BYTES;
+use super::super::names::{Keys, Name};
 use super::super::protocol::{Offsets, Position, Start, Tag};
 use super::super::server::RedisShards;
 use super::super::shards::Shards;
 use super::super::store::Store;
+use super::index::{named, there};
 use super::server::Server;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,7 +35,7 @@ pub fn up(
     (base, position, loaded)
 }
 
-fn load(store: &mut Store<RedisShards>) -> BTreeMap<Name, Vec<u8>> {
+pub fn load(store: &mut Store<RedisShards>) -> BTreeMap<Name, Vec<u8>> {
     let mut records = BTreeMap::new();
     let count = store
         .load(
@@ -59,13 +61,8 @@ pub fn name(i: usize) -> Name {
 fn what_was_written_is_read_back_by_the_next_one() {
     for shards in [1, 7] {
         let server = Server::start(&[]);
-        let section = RedisSection {
-            shards,
-            chunk_records: 100,
-            chunk_bytes: 4096,
-            scan_records: 50,
-            ..server.section()
-        };
+        let section =
+            RedisSection { shards, chunk_records: 100, chunk_bytes: 4096, ..server.section() };
         let mut first = server.store(&section);
         assert_eq!(up(&mut first, None), (Tag::FIRST, at(0), BTreeMap::new()));
         let records = |range: std::ops::Range<usize>, with: u8| {
@@ -90,7 +87,9 @@ fn what_was_written_is_read_back_by_the_next_one() {
         // Tombstones go with the next checkpoint.
         second.checkpoint(&at(40), []).expect("an empty checkpoint");
         let keys: usize = redis::cmd("DBSIZE").query(&mut server.connection()).expect("counts");
-        assert_eq!(keys, 2500 + usize::from(shards));
+        // And a header and an index for each shard.
+        assert_eq!(keys, 2500 + 2 * usize::from(shards));
+        assert_eq!(named(&mut second), there(&mut second));
 
         // Nothing goes by itself: a record that vanished under a readable checkpoint would be read as absent.
         let mut admin = server.connection();
@@ -207,7 +206,8 @@ fn a_call_that_comes_late_does_nothing() {
     let item =
         Item { key: zombie.shards().key(&name(1)), change: Change::Write(b"wrong".to_vec()) };
     let base = Tag { epoch: 1, n: 1 };
-    let step = Step::Chunk { base, tag: Tag { epoch: 1, n: 2 }, items: vec![item] };
+    let tag = Tag { epoch: 1, n: 2 };
+    let step = Step::Chunk { base, tag, block_bytes: BLOCK_BYTES, items: vec![item] };
     // An old number of the owner's own, then the right number of one who is not the owner any more.
     let seq = zombie.shards().header(0).expect("reads").seq;
     let old = Call::Guarded(guard, step.clone());
@@ -303,12 +303,18 @@ fn other_settings_and_foreign_data_are_refused() {
     }
     let mut store = server.store(&section);
     up(&mut store, None);
+    store.checkpoint(&at(1), [(name(1), Some(vec![1]))]).expect("a checkpoint");
+    let mut admin = server.connection();
     let key = store.shards().key(&name(1));
-    redis::cmd("SET").arg(&key).arg("nonsense").exec(&mut server.connection()).expect("sets");
-    let error = store.checkpoint(&at(1), [(name(1), Some(vec![1]))]).expect_err("no envelope");
+    redis::cmd("SET").arg(&key).arg("nonsense").exec(&mut admin).expect("sets");
+    let error = store.checkpoint(&at(2), [(name(1), Some(vec![1]))]).expect_err("no envelope");
     assert!(error.to_string().contains("under this prefix"), "{error}");
     let error = store.load(|_, _| Ok(()), |_| {}).expect_err("no envelope");
     assert!(matches!(error, RedisStoreError::Damaged { .. }), "{error}");
+    let index = Keys { prefix: section.prefix.clone(), shards: 4 }.index(name(1).shard(4));
+    redis::cmd("HSET").arg(&index).arg("room").arg("x").exec(&mut admin).expect("sets");
+    let error = store.load(|_, _| Ok(()), |_| {}).expect_err("no index");
+    assert!(error.to_string().contains("under this prefix"), "{error}");
 }
 
 #[test]

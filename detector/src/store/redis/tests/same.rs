@@ -2,7 +2,7 @@
 
 use super::super::call::{Call, Change, Guard, Item, Step};
 use super::super::config::RedisSection;
-use super::super::names::Keys;
+use super::super::names::{Keys, Name};
 use super::super::protocol::{Owner, Tag};
 use super::super::record::Record;
 use super::super::server::RedisShards;
@@ -13,7 +13,7 @@ use super::server::Server;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Any call, right or wrong.
 fn any_call() -> impl Strategy<Value = (u16, Call)> {
@@ -25,7 +25,7 @@ fn any_call() -> impl Strategy<Value = (u16, Call)> {
         1 => Just(Change::Tidy),
         1 => Just(Change::Erase),
     ];
-    let items = proptest::collection::vec((0usize..3, change), 0..4);
+    let items = proptest::collection::vec((0usize..9, change), 0..6);
     let step = prop_oneof![
         Just(Step::Confirm),
         tag.clone().prop_map(|base| Step::Begin { base }),
@@ -33,10 +33,13 @@ fn any_call() -> impl Strategy<Value = (u16, Call)> {
             .prop_map(|(tag, _)| Step::Finish { tag, position: format!("p{tag}") }),
         Just(Step::First { position: "p0".to_owned() }),
         Just(Step::Withdraw),
+        Just(Step::Clear),
         (tag.clone(), tag, items).prop_map(|(base, tag, items)| Step::Chunk {
             base,
             // Newer than any base.
             tag: Tag { epoch: tag.epoch + base.epoch, n: tag.n + 3 },
+            // Two or three names.
+            block_bytes: 40,
             items: items
                 .into_iter()
                 .map(|(i, change)| Item { key: i.to_string(), change })
@@ -62,7 +65,7 @@ fn scripts_and_twin_say_and_do_the_same() {
     let keys = Keys { prefix: "det:".to_owned(), shards: 2 };
     let on: Vec<Vec<String>> = (0..2)
         .map(|shard| {
-            (0..99).map(name).filter(|n| n.shard(2) == shard).map(|n| keys.record(&n)).collect()
+            (0..60).map(name).filter(|n| n.shard(2) == shard).map(|n| keys.record(&n)).collect()
         })
         .collect();
     let mut runner =
@@ -94,17 +97,29 @@ fn scripts_and_twin_say_and_do_the_same() {
             let reply = real.call(shard, &call).expect("answers");
             prop_assert_eq!(&reply, &twin.call(shard, &call), "{:?}", call);
             prop_assert_eq!(&real.header(shard).expect("reads"), &twin.now(shard).header);
+            let mut index = redis::cmd("HGETALL");
+            let index: BTreeMap<Vec<u8>, Vec<u8>> =
+                index.arg(keys.index(shard)).query(&mut *admin.borrow_mut()).expect("reads");
+            prop_assert_eq!(index, twin.now(shard).index.fields());
         }
-        let mut records = BTreeMap::new();
+        let mut records = Vec::new();
         real.records(&mut |_, name, bytes| {
-            records.insert(keys.record(&name), bytes.to_vec());
+            records.push((name, bytes.to_vec()));
             Ok(())
         })
         .expect("reads");
-        let both: BTreeMap<String, Vec<u8>> =
-            (0..2).flat_map(|shard| twin.now(shard).records.clone()).collect();
-        prop_assert!(both.values().all(|bytes| Record::read(bytes).is_some()));
+        let both: Vec<(Name, Vec<u8>)> =
+            (0..2).flat_map(|shard| twin.now(shard).indexed(&keys, shard)).collect();
+        prop_assert!(both.iter().all(|(_, bytes)| Record::read(bytes).is_some()));
         prop_assert_eq!(records, both);
+        let mut names = BTreeSet::new();
+        real.names(&mut |name| {
+            names.insert(keys.record(&name));
+        })
+        .expect("reads");
+        let both: BTreeSet<String> =
+            (0..2).flat_map(|shard| twin.now(shard).records.clone().into_keys()).collect();
+        prop_assert_eq!(names, both);
         Ok(())
     });
     result.unwrap_or_else(|e| panic!("{e}"));

@@ -5,7 +5,7 @@
 use super::super::call::{Call, CallError, Durable, Reply};
 use super::super::names::{Keys, Name};
 use super::super::protocol::{Header, Refusal};
-use super::super::shards::{EachRecord, Shards};
+use super::super::shards::{EachName, EachRecord, Shards};
 use super::super::twin::{Fate, Twin};
 use super::process::program;
 use std::cell::RefCell;
@@ -132,7 +132,7 @@ pub enum Answer {
     Reply(Result<Reply, CallErrorKind>),
     Wait(Result<Durable, CallErrorKind>),
     Header(Header),
-    Records(Vec<(u16, String, Vec<u8>)>),
+    Records(Vec<(Name, Vec<u8>)>),
     Init(u32),
     O(Option<i64>),
     Decided(bool),
@@ -335,21 +335,25 @@ impl Shards for Shared {
         // Shard by shard, so that something can happen in between.
         for shard in 0..self.1 {
             let answer = self.ask(|world, _, _| {
-                let records = &world.twin.now(shard).records;
-                Answer::Records(
-                    records.iter().map(|(k, v)| (shard, k.clone(), v.clone())).collect(),
-                )
+                let keys =
+                    Keys { prefix: "det:".to_owned(), shards: world.twin.shards.len() as u16 };
+                Answer::Records(world.twin.now(shard).indexed(&keys, shard))
             })?;
             let Answer::Records(records) = &*answer else {
                 panic!("a program that does not repeat itself: {answer:?}")
             };
-            let keys = Keys { prefix: "det:".to_owned(), shards: self.1 };
-            for (shard, key, bytes) in records {
-                let (_, name) = keys.name(key.as_bytes()).expect("our own key");
-                each(*shard, name, bytes)?;
+            for (name, bytes) in records {
+                each(shard, name.clone(), bytes)?;
             }
         }
         Ok(())
+    }
+
+    fn names(&mut self, each: &mut EachName<'_>) -> Result<(), CallError> {
+        self.records(&mut |_, name, _| {
+            each(name);
+            Ok(())
+        })
     }
 
     fn record(&mut self, _: &Name) -> Result<Option<Vec<u8>>, CallError> {

@@ -2,12 +2,16 @@
 //! what was made durable, loses what was not, and can be set back. Rules of the protocol can be switched off, to see
 //! that the checks of it find something.
 
-use super::call::{Call, CallError, Change, Durable, Guard, Item, Reply, Step};
+mod client;
+mod index;
+
+pub use client::{Client, Fate};
+
+use super::call::{Call, Change, Guard, Item, Reply, Step};
 use super::names::{Keys, Name};
 use super::protocol::{FORMAT, Header, Tag};
 use super::record::Record;
-use super::shards::{EachRecord, Shards};
-use std::cell::RefCell;
+use index::{Changes, Index};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -61,8 +65,22 @@ impl Default for Rules {
 pub struct State {
     /// The header.
     pub header: Header,
+    /// The names of the records.
+    pub index: Index,
     /// The envelopes, by key.
     pub records: BTreeMap<String, Vec<u8>>,
+}
+
+impl State {
+    /// The records that the index names, with their names.
+    pub fn indexed(&self, keys: &Keys, shard: u16) -> Vec<(Name, Vec<u8>)> {
+        let tag = keys.tag(shard);
+        let named = self.index.names().filter_map(|rest| {
+            let bytes = self.records.get(&format!("{tag}{rest}"))?;
+            Some((Name::behind_tag(rest.as_bytes())?, bytes.clone()))
+        });
+        named.collect()
+    }
 }
 
 /// One shard: everything that it ever held, the last one being now.
@@ -218,10 +236,13 @@ fn step_on(state: &mut State, step: &Step, rules: Rules) -> Reply {
                 header.readable.retain(|tag, _| tag == base);
             }
         }
-        Step::Chunk { base, tag, items } => {
+        Step::Chunk { base, tag, block_bytes, items } => {
+            let mut changes = Changes::new(*block_bytes);
             for item in items {
-                put(&mut state.records, *base, *tag, item, rules);
+                put(state, &mut changes, *base, *tag, item, rules);
             }
+            let more = changes.write(&mut state.index);
+            state.header.records = state.header.records.saturating_add_signed(more);
         }
         Step::Finish { tag, position } => {
             let others = header.readable.keys().filter(|t| *t != tag).count();
@@ -246,14 +267,19 @@ fn step_on(state: &mut State, step: &Step, rules: Rules) -> Reply {
             }
         }
         Step::Withdraw => header.readable.clear(),
+        Step::Clear => {
+            header.records = 0;
+            state.index = Index::default();
+        }
     }
     state.header.seq += 1;
     Reply::Done
 }
 
-fn put(records: &mut BTreeMap<String, Vec<u8>>, base: Tag, tag: Tag, item: &Item, rules: Rules) {
-    let old = records.get(&item.key).cloned().unwrap_or_default();
-    let old = Record::read(&old).unwrap_or_default();
+fn put(state: &mut State, changes: &mut Changes, base: Tag, tag: Tag, item: &Item, rules: Rules) {
+    let there = state.records.get(&item.key).cloned();
+    let mut old = there.as_deref().and_then(Record::read).unwrap_or_default();
+    let (_, name) = item.key.split_once("}:").unwrap_or_default();
     // "The newest other one" is what is at or below the newest tag that can be.
     let kept = match rules.keep_base {
         true => base,
@@ -263,7 +289,12 @@ fn put(records: &mut BTreeMap<String, Vec<u8>>, base: Tag, tag: Tag, item: &Item
         }
     };
     let new = match &item.change {
-        Change::Write(value) => old.put(kept, tag, Some(value)),
+        Change::Write(value) => {
+            if there.is_none() {
+                old.block = changes.add(&mut state.index, name);
+            }
+            old.put(kept, tag, Some(value))
+        }
         Change::Delete if !rules.tombstones => None,
         Change::Delete => old.put(kept, tag, None),
         Change::Tidy => old.tidy(base),
@@ -271,140 +302,14 @@ fn put(records: &mut BTreeMap<String, Vec<u8>>, base: Tag, tag: Tag, item: &Item
     };
     match new.map(|new| new.to_bytes()) {
         Some(bytes) => {
-            records.insert(item.key.clone(), bytes);
+            state.records.insert(item.key.clone(), bytes);
         }
         None => {
-            records.remove(&item.key);
-        }
-    }
-}
-
-/// What befalls a call on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fate {
-    /// Nothing.
-    Arrives,
-    /// It is executed, the reply is lost.
-    ReplyLost,
-    /// It is executed later, if ever; the caller hears nothing.
-    Late,
-}
-
-/// Decides what befalls a call on a shard.
-pub type Fates = Box<dyn FnMut(u16, &Call) -> Fate>;
-
-/// One process's view of the twin.
-pub struct Client {
-    /// The twin, shared.
-    pub twin: Rc<RefCell<Twin>>,
-    /// Calls on their way.
-    pub late: Rc<RefCell<Vec<(u16, Call)>>>,
-    /// What befalls the next calls.
-    pub fate: Fates,
-    /// The crash count under which each shard's last answered call was carried.
-    carried: BTreeMap<u16, u32>,
-}
-
-impl Client {
-    /// A client that nothing befalls.
-    pub fn new(twin: &Rc<RefCell<Twin>>) -> Self {
-        Self {
-            twin: twin.clone(),
-            late: Rc::default(),
-            fate: Box::new(|_, _| Fate::Arrives),
-            carried: BTreeMap::new(),
-        }
-    }
-}
-
-fn lost() -> CallError {
-    CallError::Unknown { place: "the twin".to_owned(), why: "the reply was lost".to_owned() }
-}
-
-impl Shards for Client {
-    fn count(&self) -> u16 {
-        self.twin.borrow().shards.len() as u16
-    }
-
-    fn key(&self, name: &Name) -> String {
-        self.twin.borrow().keys().record(name)
-    }
-
-    fn call(&mut self, shard: u16, call: &Call) -> Result<Reply, CallError> {
-        match (self.fate)(shard, call) {
-            Fate::Arrives => {
-                let mut twin = self.twin.borrow_mut();
-                let reply = twin.call(shard, call);
-                self.carried.insert(shard, twin.shards[usize::from(shard)].crashes);
-                Ok(reply)
+            // Erased ones keep their names until the index is cleared.
+            if there.is_some() && item.change != Change::Erase {
+                changes.remove(name, old.block);
             }
-            Fate::ReplyLost => {
-                self.twin.borrow_mut().call(shard, call);
-                self.carried.remove(&shard);
-                Err(lost())
-            }
-            Fate::Late => {
-                self.late.borrow_mut().push((shard, call.clone()));
-                self.carried.remove(&shard);
-                Err(lost())
-            }
+            state.records.remove(&item.key);
         }
-    }
-
-    fn wait(&mut self, shard: u16) -> Result<Durable, CallError> {
-        let mut twin = self.twin.borrow_mut();
-        if !twin.waitaof {
-            return Ok(Durable::Unsupported);
-        }
-        if self.carried.get(&shard) != Some(&twin.shards[usize::from(shard)].crashes) {
-            // A connection that wrote nothing has nothing to wait for.
-            return if twin.rules.same_connection { Err(lost()) } else { Ok(Durable::Yes) };
-        }
-        twin.wait(shard);
-        Ok(Durable::Yes)
-    }
-
-    fn header(&mut self, shard: u16) -> Result<Header, CallError> {
-        Ok(self.twin.borrow().now(shard).header.clone())
-    }
-
-    fn records(&mut self, each: &mut EachRecord<'_>) -> Result<(), CallError> {
-        let twin = self.twin.borrow().clone();
-        let keys = twin.keys();
-        for shard in 0..self.count() {
-            for (key, bytes) in &twin.now(shard).records {
-                let Some((_, name)) = keys.name(key.as_bytes()) else { continue };
-                each(shard, name, bytes)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn record(&mut self, name: &Name) -> Result<Option<Vec<u8>>, CallError> {
-        let twin = self.twin.borrow();
-        let shard = name.shard(twin.shards.len() as u16);
-        Ok(twin.now(shard).records.get(&twin.keys().record(name)).cloned())
-    }
-
-    fn alive(&mut self) -> Result<Option<String>, CallError> {
-        let twin = self.twin.borrow();
-        let alive = twin.alive.as_ref().filter(|(_, until)| *until > twin.now_ms);
-        Ok(alive.map(|(owner, until)| format!("{owner}:{until}")))
-    }
-
-    fn set_reading(&mut self, _: u64) -> Result<(), CallError> {
-        Ok(())
-    }
-
-    fn reading(&mut self) -> Result<bool, CallError> {
-        Ok(false)
-    }
-
-    fn layout(&mut self, _: &str) -> Result<Option<String>, CallError> {
-        Ok(None)
-    }
-
-    fn publish_layout(&mut self, _: &str, _: &str) -> Result<(), CallError> {
-        Ok(())
     }
 }

@@ -1,0 +1,103 @@
+//! The index of names against a real Redis: it names what is there, whatever happened.
+
+use super::super::config::RedisSection;
+use super::super::names::Name;
+use super::super::server::RedisShards;
+use super::super::shards::Shards;
+use super::super::store::Store;
+use super::real::{at, load, name, up};
+use super::server::Server;
+use std::collections::BTreeSet;
+
+/// All names, by the indices.
+pub fn named(store: &mut Store<RedisShards>) -> Vec<Name> {
+    let mut names = Vec::new();
+    let each = &mut |_, name, _: &[u8]| {
+        names.push(name);
+        Ok(())
+    };
+    store.shards().records(each).expect("reads");
+    names.sort();
+    names
+}
+
+/// All names, whatever the indices say.
+pub fn there(store: &mut Store<RedisShards>) -> Vec<Name> {
+    let mut names = BTreeSet::new();
+    store
+        .shards()
+        .names(&mut |name| {
+            names.insert(name);
+        })
+        .expect("reads");
+    names.into_iter().collect()
+}
+
+#[test]
+fn a_call_that_ends_half_way_has_named_what_it_wrote() {
+    let server = Server::start(&[]);
+    let mut store = server.store(&server.section());
+    up(&mut store, None);
+    let foreign = store.shards().key(&name(50));
+    let mut admin = server.connection();
+    let records = || (0..100).map(|i| (name(i), Some(vec![1])));
+    for set in ["LPUSH", "SET"] {
+        redis::cmd(set).arg(&foreign).arg("x").exec(&mut admin).expect("sets");
+        let error = store.checkpoint(&at(1), records()).expect_err("something else is there");
+        assert!(error.to_string().contains("under this prefix"), "{error}");
+        redis::cmd("DEL").arg(&foreign).exec(&mut admin).expect("deletes");
+        let names = named(&mut store);
+        assert_eq!(names, there(&mut store));
+        assert_eq!(names.len(), 50);
+    }
+    store.checkpoint(&at(1), records()).expect("a checkpoint");
+    assert_eq!(load(&mut store).len(), 100);
+}
+
+#[test]
+fn a_record_that_somebody_removed_is_missed() {
+    let server = Server::start(&[]);
+    let section = RedisSection { shards: 2, ..server.section() };
+    let mut store = server.store(&section);
+    up(&mut store, None);
+    let records = (0..100).map(|i| (name(i), Some(vec![1])));
+    store.checkpoint(&at(1), records).expect("a checkpoint");
+    let mut standby = server.store(&section);
+    let (base, _) = standby.peek_base().expect("reads").expect("there is one");
+    let key = store.shards().key(&name(7));
+    redis::cmd("DEL").arg(&key).exec(&mut server.connection()).expect("deletes");
+    for error in [
+        store.load(|_, _| Ok(()), |_| {}).expect_err("one is missing"),
+        standby.peek_load(base, |_, _| Ok(()), |_| {}).expect_err("one is missing"),
+    ] {
+        let text = error.to_string();
+        assert!(text.contains("were written") && text.contains("--rebuild-from"), "{text}");
+    }
+    // What that asks for.
+    assert_eq!(store.erase_all().expect("erases"), 99);
+    store.first_checkpoint(&at(0)).expect("a first checkpoint");
+    let records = (0..100).map(|i| (name(i), Some(vec![2])));
+    store.checkpoint(&at(1), records).expect("a checkpoint");
+    assert_eq!(load(&mut store).len(), 100);
+}
+
+#[test]
+fn what_comes_and_goes_leaves_no_blocks_behind() {
+    let server = Server::start(&[]);
+    let mut store = server.store(&server.section());
+    up(&mut store, None);
+    for round in 0..30 {
+        let new = (0..300).map(|i| (name(round * 300 + i), Some(vec![1])));
+        // One in a hundred stays.
+        let old = (0..300).filter(|i| round > 0 && i % 100 != 0);
+        let old = old.map(|i| (name((round - 1) * 300 + i), None));
+        store.checkpoint(&at(round as i64 + 1), new.chain(old)).expect("a checkpoint");
+    }
+    store.checkpoint(&at(40), []).expect("tombstones go");
+    assert_eq!(named(&mut store), there(&mut store));
+    assert_eq!(load(&mut store).len(), 300 + 29 * 3);
+    let mut admin = server.connection();
+    let blocks: u64 = redis::cmd("HLEN").arg("det:{s000}:index").query(&mut admin).expect("counts");
+    // 9,000 names would take 60: those of two checkpoints, half full, and what says which there are.
+    assert!(blocks < 20, "{blocks}");
+}
