@@ -57,6 +57,8 @@ pub(super) struct Meters {
     /// Accounts, entities, links.
     pub graph: [Gauge; 3],
     pub state_bytes: Gauge,
+    pub resident_bytes: Gauge,
+    pub huge_bytes: Gauge,
     pub states: [Gauge; 5],
     pub heartbeat: Gauge,
     pub queries: Counter,
@@ -151,6 +153,8 @@ impl Meters {
             graph: ["accounts", "entities", "links"]
                 .map(|what| show_of(&names::GRAPH, "what", what)),
             state_bytes: show(&names::STATE_BYTES),
+            resident_bytes: show(&names::RESIDENT_BYTES),
+            huge_bytes: show(&names::HUGE_BYTES),
             states: State::ALL.map(|state| show_of(&names::STATE, "state", state.as_str())),
             heartbeat: show(&names::HEARTBEAT),
             queries: count(&names::QUERIES),
@@ -166,6 +170,9 @@ impl Meters {
             &new.state_bytes,
         ]) {
             gauge.set(0.0);
+        }
+        for unknown in [&new.resident_bytes, &new.huge_bytes] {
+            unknown.set(-1.0);
         }
         new
     }

@@ -8,6 +8,7 @@ pub mod export;
 pub mod logs;
 pub mod names;
 
+mod memory;
 mod meters;
 mod upkeep;
 
@@ -281,6 +282,15 @@ impl Telemetry {
 
     pub(crate) fn answered(&self, queries: u64) {
         self.0.meters.queries.increment(queries);
+    }
+
+    /// How much memory the process has; takes some milliseconds.
+    fn look_at_memory(&self) {
+        let memory = memory::Memory::now();
+        let of =
+            |bytes: fn(memory::Memory) -> u64| memory.map_or(-1.0, |memory| bytes(memory) as f64);
+        self.0.meters.resident_bytes.set(of(|memory| memory.resident_bytes));
+        self.0.meters.huge_bytes.set(of(|memory| memory.huge_bytes));
     }
 
     /// Takes what health knows as of now, and empties the histograms' buffers; every few seconds, whether or not somebody

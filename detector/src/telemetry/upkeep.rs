@@ -10,6 +10,9 @@ use std::time::Duration;
 /// How often.
 const EVERY: Duration = Duration::from_secs(5);
 
+/// Every so many times the process's memory is looked at, too: once a minute.
+const MEMORY_EVERY: u32 = 12;
+
 /// The thread that does it; it ends with this.
 #[derive(Debug)]
 pub struct Upkeep {
@@ -25,8 +28,14 @@ impl Upkeep {
     pub fn start(telemetry: Telemetry, health: Arc<Health>) -> std::io::Result<Self> {
         let (stop, stopped) = bounded::<()>(0);
         let thread = std::thread::Builder::new().name("upkeep".into()).spawn(move || {
+            telemetry.look_at_memory();
+            let mut times = 0u32;
             while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
                 telemetry.upkeep(&health);
+                times = times.wrapping_add(1);
+                if times.is_multiple_of(MEMORY_EVERY) {
+                    telemetry.look_at_memory();
+                }
             }
             telemetry.upkeep(&health);
         })?;

@@ -95,6 +95,8 @@ fn the_metrics_are_those_of_the_list_with_what_was_told() {
         ("detector_replay_done_events", &[], 10.0),
         ("detector_graph_size", &[("what", "links")], 4.0),
         ("detector_memory_state_bytes", &[], 99.0),
+        ("detector_memory_resident_bytes", &[], -1.0),
+        ("detector_memory_huge_bytes", &[], -1.0),
         ("detector_state", &[("state", "live")], 1.0),
         ("detector_state", &[("state", "standby")], 0.0),
         ("detector_lease_epoch", &[], 6.0),

@@ -5,8 +5,7 @@ use super::error::RedisStoreError;
 use super::names::Name;
 use super::protocol::{Position, Tag};
 use super::shards::Shards;
-use super::store::{Limits, Store, text_of};
-use std::collections::BTreeSet;
+use super::store::{Limits, Names, Store, text_of};
 
 /// Records on their way to each shard.
 struct Buffers {
@@ -74,12 +73,12 @@ impl<S: Shards> Store<S> {
             self.guarded(shard, &Step::Begin { base })?;
         }
         let mut buffers = Buffers::new(self.limits, shards);
-        let mut gone = BTreeSet::new();
+        let mut gone = Names::default();
         for (name, value) in records {
-            tidy.remove(&name);
+            tidy.swap_remove(&name);
             let change = match value {
                 Some(value) => {
-                    gone.remove(&name);
+                    gone.swap_remove(&name);
                     Change::Write(value)
                 }
                 None => {
@@ -124,7 +123,7 @@ impl<S: Shards> Store<S> {
             lease.base = None;
             lease.tidy.clear();
         }
-        let mut names = BTreeSet::new();
+        let mut names = Names::default();
         let each = &mut |name| {
             names.insert(name);
         };

@@ -16,7 +16,7 @@
 /// Between names.
 pub const BETWEEN: u8 = 0xff;
 
-/// Bytes at which a block is full: some 150 names. A call with a new name writes its block anew.
+/// Bytes at which a block is full: some 150 names of accounts. A call with a new name writes its block anew.
 pub const BLOCK_BYTES: u32 = 4096;
 
 /// The field that says which blocks there are.

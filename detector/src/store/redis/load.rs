@@ -6,12 +6,11 @@ use super::names::Name;
 use super::protocol::{Header, Position, Tag, common_base};
 use super::record::Record;
 use super::shards::Shards;
-use super::store::{Store, lost};
+use super::store::{Names, Store, lost};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use rand::random;
 use siphasher::sip128::{Hasher128, SipHasher13};
-use std::collections::BTreeSet;
 use std::hash::Hash;
 
 /// How many records lie between two calls of `progress`.
@@ -20,7 +19,7 @@ const EVERY: u64 = 4096;
 impl<S: Shards> Store<S> {
     /// Hands over every record that exists at the base, in no order, each once; `progress` gets the count
     /// now and then. Call it after [`Store::recover`] or [`Store::first_checkpoint`], and [`Store::look_again`] after it.
-    /// Reads everything that Redis holds under the prefix.
+    /// Reads all records that the indices name.
     ///
     /// # Errors
     /// When Redis cannot be read, a record is damaged or missing, or `each` says why it does not take one.
@@ -74,7 +73,7 @@ impl<S: Shards> Store<S> {
                 return Err(lost(shard, what));
             }
             // What was written meanwhile may have come and gone.
-            if (after.epoch, after.seq) == (before.epoch, before.seq) {
+            if (after.epoch, &after.owner, after.seq) == (before.epoch, &before.owner, before.seq) {
                 read.whole(shard, after)?;
             }
         }
@@ -102,12 +101,12 @@ impl<S: Shards> Store<S> {
         base: Tag,
         mut each: impl FnMut(&Name, &[u8]) -> Result<(), String>,
         mut progress: impl FnMut(u64),
-    ) -> Result<(Read, BTreeSet<Name>), RedisStoreError> {
+    ) -> Result<(Read, Names), RedisStoreError> {
         // A name may come twice. 128 random-keyed bits of it, so that memory stays small and two are never taken for
         // one.
         let hasher = SipHasher13::new_with_keys(random(), random());
         let mut seen: HashTable<u128> = HashTable::new();
-        let mut tidy = BTreeSet::new();
+        let mut tidy = Names::default();
         let shards = self.shards.count();
         let mut done = Read { at_base: 0, by_shard: vec![0; usize::from(shards)] };
         let mut seen_of = 0;

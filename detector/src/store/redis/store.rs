@@ -11,7 +11,7 @@ use super::error::RedisStoreError;
 use super::names::Name;
 use super::protocol::{FORMAT, Header, Offsets, Owner, Position, Start, Tag, common_base, decide};
 use super::shards::Shards;
-use std::collections::BTreeSet;
+use indexmap::IndexSet;
 use std::time::Duration;
 
 /// How often a call is sent whose reply was lost, before the checkpoint is given up.
@@ -38,6 +38,9 @@ pub struct Store<S> {
     pub(super) lease: Option<Lease>,
 }
 
+/// Names in the order in which they came: those that stand in one block of an index stay together.
+pub(super) type Names = IndexSet<Name>;
+
 /// What a claim gave.
 pub(super) struct Lease {
     pub epoch: u32,
@@ -49,7 +52,7 @@ pub(super) struct Lease {
     pub n: u32,
     /// Records to be put in order with the next checkpoint: tombstones at the base, and versions above it, which
     /// an abandoned attempt left and a later base would make readable; and values that must not be kept any longer.
-    pub tidy: BTreeSet<Name>,
+    pub tidy: Names,
     /// Older versions are to go, too.
     pub drop_older: bool,
 }
@@ -125,7 +128,7 @@ impl<S: Shards> Store<S> {
             confirmed: false,
             base: None,
             n: 0,
-            tidy: BTreeSet::new(),
+            tidy: Names::default(),
             drop_older: false,
         });
         Ok(epoch)

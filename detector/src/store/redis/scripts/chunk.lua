@@ -1,6 +1,8 @@
 -- KEYS[2] the shard's index, KEYS[3..] records; ARGV[4..7] epoch and n of the base and of the new version; ARGV[8] bytes at
 -- which a block of the index is full; ARGV[9] one letter per record: w write, d delete, t tidy, e erase; ARGV[10..] their values.
 local GONE, HEAD = 4294967295, string.char(2)
+-- Keys are personal data: none in an error.
+local DAMAGED = redis.error_reply('DAMAGED record')
 local be, bn, e, n = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local index = index_of(KEYS[2], tonumber(ARGV[8]))
 
@@ -18,12 +20,14 @@ for i = 3, #KEYS do
   if type(old) == 'table' then return stop(old) end
   if old then
     local format, count = string.byte(old, 1, 2)
-    if format ~= 2 then return stop(redis.error_reply('DAMAGED record ' .. key)) end
+    if format ~= 2 or #old < 16 then return stop(DAMAGED) end
     block = struct.unpack('<I2', old, 3)
     local at = 5
     for version = 1, count do
+      if #old < at + 11 then return stop(DAMAGED) end
       local ve, vn, len = struct.unpack('<I4I4I4', old, at)
       local size = len == GONE and 12 or 12 + len
+      if #old < at + size - 1 then return stop(DAMAGED) end
       if ve < be or (ve == be and vn <= bn) then
         kept, kept_gone = string.sub(old, at, at + size - 1), len == GONE
         others = others or version < count

@@ -1,8 +1,8 @@
--- Goes between the guard and a chunk: the names that come and go with it, written in one piece at the end. `index.rs` has the form.
+-- Goes between the guard and a chunk: the names that come and go with it, written at its end. `index.rs` has the form.
 local END, BLOCKS = '\255', 65536
 local function index_of(key, full)
-  local fill, top, free, chosen, changed
-  local added, removed, order, count = {}, {}, {}, 0
+  local fill, top, free, length, changed
+  local added, filled, removed, emptied, count = {}, {}, {}, {}, 0
   -- A record's name is what stands behind the hash tag, where the header's key has `head`.
   local behind = #KEYS[1] - 3
   local function open()
@@ -11,43 +11,52 @@ local function index_of(key, full)
     fill, top = struct.unpack('<I2I2', room)
     free = string.sub(room, 5)
   end
+  local function go_on()
+    changed = true
+    if free ~= '' then
+      fill, free = struct.unpack('<I2', free, #free - 1), string.sub(free, 1, -3)
+      length = redis.call('HSTRLEN', key, fill)
+    else
+      if top < BLOCKS - 1 then
+        top = top + 1
+        fill = top
+      else
+        -- There are no more: each in turn grows by a block's size.
+        fill = (fill + 1) % BLOCKS
+      end
+      length = 0
+    end
+  end
+  -- A name, into the list of its block; `order` has the blocks in the order in which they first came.
+  local function note(lists, order, block, record)
+    if not lists[block] then
+      lists[block] = {}
+      order[#order + 1] = block
+    end
+    table.insert(lists[block], string.sub(record, behind))
+  end
   local index = {}
-  -- The block that this call's new names go to, which is the same for all of them.
   function index.add(record)
     open()
-    if not chosen then
-      chosen = true
-      if redis.call('HSTRLEN', key, fill) >= full then
-        changed = true
-        if free ~= '' then
-          fill, free = struct.unpack('<I2', free, #free - 1), string.sub(free, 1, -3)
-        elseif top < BLOCKS - 1 then
-          top = top + 1
-          fill = top
-        else
-          fill = (fill + 1) % BLOCKS
-        end
-      end
-    end
-    added[#added + 1] = string.sub(record, behind)
+    length = length or redis.call('HSTRLEN', key, fill)
+    if length >= full then go_on() end
+    -- As Redis counts: a block begins with one byte more.
+    length = math.max(length, 1) + #record - behind + 2
+    note(added, filled, fill, record)
     return fill
   end
   function index.remove(record, block)
     open()
-    if not removed[block] then
-      removed[block] = {}
-      order[#order + 1] = block
-    end
-    table.insert(removed[block], string.sub(record, behind))
+    note(removed, emptied, block, record)
   end
   function index.write()
-    if #added > 0 then
-      local names = redis.call('HGET', key, fill) or END
-      redis.call('HSET', key, fill, names .. table.concat(added, END) .. END)
-      count = count + #added
+    for _, block in ipairs(filled) do
+      local names = redis.call('HGET', key, block) or END
+      redis.call('HSET', key, block, names .. table.concat(added[block], END) .. END)
+      count = count + #added[block]
       changed = true
     end
-    for _, block in ipairs(order) do
+    for _, block in ipairs(emptied) do
       local names = redis.call('HGET', key, block) or END
       local before = #names
       for _, name in ipairs(removed[block]) do

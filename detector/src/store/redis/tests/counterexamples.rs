@@ -155,7 +155,7 @@ fn at(offset: i64) -> Position {
 }
 
 fn store(twin: &Rc<RefCell<Twin>>) -> Store<Client> {
-    Store::new(Client::new(twin), Limits { chunk_records: 1, chunk_bytes: 1, block_bytes: 40 })
+    Store::new(Client::new(twin), Limits { chunk_records: 1, chunk_bytes: 1, block_bytes: 8 })
 }
 
 fn up(store: &mut Store<Client>, o: Option<i64>) {

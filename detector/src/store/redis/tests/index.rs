@@ -38,17 +38,28 @@ fn a_call_that_ends_half_way_has_named_what_it_wrote() {
     let server = Server::start(&[]);
     let mut store = server.store(&server.section());
     up(&mut store, None);
-    let foreign = store.shards().key(&name(50));
     let mut admin = server.connection();
     let records = || (0..100).map(|i| (name(i), Some(vec![1])));
-    for set in ["LPUSH", "SET"] {
-        redis::cmd(set).arg(&foreign).arg("x").exec(&mut admin).expect("sets");
+    // A list, no envelope, and envelopes that are cut off in each of their parts.
+    let foreign: [(&str, &[u8]); 6] = [
+        ("LPUSH", b"x"),
+        ("SET", b"x"),
+        ("SET", &[2]),
+        ("SET", &[2, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]),
+        ("SET", &[2, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]),
+        ("SET", &[2, 2, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 7, 0, 0]),
+    ];
+    for (nth, (set, value)) in (1..).zip(foreign) {
+        let key = store.shards().key(&name(10 * nth));
+        redis::cmd(set).arg(&key).arg(value).exec(&mut admin).expect("sets");
         let error = store.checkpoint(&at(1), records()).expect_err("something else is there");
-        assert!(error.to_string().contains("under this prefix"), "{error}");
-        redis::cmd("DEL").arg(&foreign).exec(&mut admin).expect("deletes");
+        let text = error.to_string();
+        assert!(text.contains("under this prefix") && !text.contains(&key), "{text}");
+        redis::cmd("DEL").arg(&key).exec(&mut admin).expect("deletes");
+        // More each time: those before it in the same call.
         let names = named(&mut store);
         assert_eq!(names, there(&mut store));
-        assert_eq!(names.len(), 50);
+        assert_eq!(names.len(), 10 * nth);
     }
     store.checkpoint(&at(1), records()).expect("a checkpoint");
     assert_eq!(load(&mut store).len(), 100);

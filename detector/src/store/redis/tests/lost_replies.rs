@@ -11,14 +11,15 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+const LIMITS: Limits = Limits { chunk_records: 1, chunk_bytes: 1, block_bytes: 8 };
+
 fn at(offset: i64) -> Position {
     Position { offsets: Offsets::from([("t/0".to_owned(), offset)]), detail: String::new() }
 }
 
 fn up() -> (Rc<RefCell<Twin>>, Store<Client>) {
     let twin = Rc::new(RefCell::new(Twin::new(2)));
-    let limits = Limits { chunk_records: 1, chunk_bytes: 1, block_bytes: 40 };
-    let mut store = Store::new(Client::new(&twin), limits);
+    let mut store = Store::new(Client::new(&twin), LIMITS);
     store.claim().expect("claims");
     store.confirm().expect("confirms");
     assert_eq!(store.recover(&Offsets::new(), &at(0).offsets), Ok(Start::New));
@@ -52,6 +53,58 @@ fn each_call(
         }
         store.shards().fate = Box::new(|_, _| Fate::Arrives);
         check(store, twin, result.err());
+    }
+}
+
+#[test]
+fn erasing_that_is_cut_short_is_noticed_and_can_be_done_again() {
+    for calls in 0.. {
+        let (twin, mut store) = up();
+        store.checkpoint(&at(1), records(1)).expect("a checkpoint");
+        let mut made = 0;
+        store.shards().fate = Box::new(move |_, _| {
+            made += 1;
+            if made > calls { Fate::Late } else { Fate::Arrives }
+        });
+        let whole = store.erase_all().is_ok();
+        for committed in [Offsets::new(), at(1).offsets] {
+            let twin = Rc::new(RefCell::new(twin.borrow().clone()));
+            let mut next = Store::new(Client::new(&twin), LIMITS);
+            next.claim().expect("claims");
+            next.confirm().expect("confirms");
+            match next.recover(&committed, &at(0).offsets) {
+                Err(refused) => assert!(matches!(refused, RedisStoreError::State(_)), "{refused}"),
+                Ok(Start::From { position, .. }) => {
+                    assert_eq!((position, calls), (at(1), 0), "something was withdrawn");
+                    assert_eq!(next.load(|_, _| Ok(()), |_| {}), Ok(4));
+                }
+                Ok(Start::New) => {
+                    next.first_checkpoint(&at(0)).expect("a first checkpoint");
+                    match next.load(|_, _| Ok(()), |_| {}) {
+                        Ok(count) => assert_eq!(count, 0),
+                        Err(e) => assert!(matches!(e, RedisStoreError::Damaged { .. }), "{e}"),
+                    }
+                }
+            }
+        }
+        let mut again = Store::new(Client::new(&twin), LIMITS);
+        again.claim().expect("claims");
+        again.confirm().expect("confirms");
+        again.erase_all().expect("erases");
+        for shard in [0, 1] {
+            let twin = twin.borrow();
+            let state = twin.now(shard);
+            assert_eq!((state.records.len(), state.header.records), (0, 0));
+            assert_eq!(state.index.names().count(), 0);
+        }
+        again.first_checkpoint(&at(0)).expect("a first checkpoint");
+        again.checkpoint(&at(1), records(2)).expect("a checkpoint");
+        assert_eq!(again.load(|_, _| Ok(()), |_| {}), Ok(4));
+        if whole {
+            // On each of two shards: withdrawn, confirmed, two records, cleared.
+            assert_eq!(calls, 10);
+            return;
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn program(shared: &Shared, plan: &Plan, me: usize) -> End {
         drawn += 1;
         Owner(if differ { (me as u128) << 64 | drawn } else { 7 })
     };
-    let limits = Limits { chunk_records: 1, chunk_bytes: 1 << 20, block_bytes: 40 };
+    let limits = Limits { chunk_records: 1, chunk_bytes: 1 << 20, block_bytes: 8 };
     let mut store = Store::with_owners(shared.clone(), limits, Box::new(owners));
     for _ in 0..plan.lives {
         match life(&mut store, shared, plan) {

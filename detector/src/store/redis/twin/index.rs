@@ -18,45 +18,44 @@ pub struct Index {
 /// What one call does to an index. Names are what stands behind a key's hash tag.
 pub struct Changes {
     full: usize,
-    chosen: bool,
-    added: Vec<String>,
-    /// In the order in which blocks first lost a name.
-    removed: Vec<(u16, Vec<String>)>,
+    /// Of the block that is filled, with what comes into it.
+    bytes: Option<usize>,
+    added: Lists,
+    removed: Lists,
 }
+
+/// Names by block, in the order in which blocks first came.
+type Lists = Vec<(u16, Vec<String>)>;
 
 impl Changes {
     /// None yet; a block is full at so many bytes.
     pub fn new(block_bytes: u32) -> Self {
-        Self { full: block_bytes as usize, chosen: false, added: Vec::new(), removed: Vec::new() }
+        Self { full: block_bytes as usize, bytes: None, added: Vec::new(), removed: Vec::new() }
     }
 
     /// A new name; gives its block.
     pub fn add(&mut self, index: &mut Index, name: &str) -> u16 {
-        if !self.chosen {
-            self.chosen = true;
-            if index.bytes(index.fill) >= self.full {
-                index.next();
-            }
+        let mut bytes = self.bytes.unwrap_or_else(|| index.bytes(index.fill));
+        if bytes >= self.full {
+            bytes = index.next();
         }
-        self.added.push(name.to_owned());
+        self.bytes = Some(bytes.max(1) + name.len() + 1);
+        note(&mut self.added, index.fill, name);
         index.fill
     }
 
     /// A name goes from its block.
     pub fn remove(&mut self, name: &str, block: u16) {
-        let at = self.removed.iter().position(|(b, _)| *b == block).unwrap_or_else(|| {
-            self.removed.push((block, Vec::new()));
-            self.removed.len() - 1
-        });
-        self.removed[at].1.push(name.to_owned());
+        note(&mut self.removed, block, name);
     }
 
     /// Makes the changes; gives how many names there are more.
     pub fn write(self, index: &mut Index) -> i64 {
-        let mut more = self.added.len() as i64;
-        if !self.added.is_empty() {
+        let mut more = 0;
+        for (block, names) in self.added {
             index.begun = true;
-            index.blocks.entry(index.fill).or_default().extend(self.added);
+            more += names.len() as i64;
+            index.blocks.entry(block).or_default().extend(names);
         }
         for (block, gone) in self.removed {
             let before = index.bytes(block);
@@ -80,6 +79,14 @@ impl Changes {
     }
 }
 
+fn note(lists: &mut Lists, block: u16, name: &str) {
+    let at = lists.iter().position(|(b, _)| *b == block).unwrap_or_else(|| {
+        lists.push((block, Vec::new()));
+        lists.len() - 1
+    });
+    lists[at].1.push(name.to_owned());
+}
+
 impl Index {
     /// What Redis keeps for a block; 0 for one without names.
     fn bytes(&self, block: u16) -> usize {
@@ -87,16 +94,20 @@ impl Index {
         names.map_or(0, |names| 1 + names.iter().map(|n| n.len() + 1).sum::<usize>())
     }
 
-    /// Goes on to the next block.
-    fn next(&mut self) {
-        self.fill = if let Some(free) = self.free.pop() {
-            free
-        } else if let Some(top) = self.top.checked_add(1) {
-            self.top = top;
-            top
-        } else {
-            self.fill.wrapping_add(1)
+    /// Goes on to the next block; gives its bytes, as if it were empty when there are no more.
+    fn next(&mut self) -> usize {
+        if let Some(free) = self.free.pop() {
+            self.fill = free;
+            return self.bytes(free);
+        }
+        self.fill = match self.top.checked_add(1) {
+            Some(top) => {
+                self.top = top;
+                top
+            }
+            None => self.fill.wrapping_add(1),
         };
+        0
     }
 
     /// All names, in the order in which they are read.
