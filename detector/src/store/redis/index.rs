@@ -11,7 +11,8 @@
 //! The field `room` holds u16s, little-endian: the block that new names go to, the highest block, then the blocks that
 //! have become half empty and are filled again. A record's envelope says in which block its name stands, so that it can be taken
 //! out there. The header's field `records` counts the names. All of it changes in the call that writes or removes the record
-//! (`scripts/index.lua`): a name without a record, or a record without a name, is damage.
+//! (`scripts/index.lua`): a name without a record, or a record without a name, is damage. Only when everything is erased all records go
+//! first, by the server's keys, and the index last.
 
 /// Between names.
 pub const BETWEEN: u8 = 0xff;

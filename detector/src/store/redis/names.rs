@@ -97,25 +97,25 @@ impl Keys {
     /// The header of a shard.
     #[must_use]
     pub fn head(&self, shard: u16) -> String {
-        format!("{}{{s{shard:03}}}:head", self.prefix)
+        format!("{}head", self.tag(shard))
     }
 
     /// The index of a shard: the names of its records.
     #[must_use]
     pub fn index(&self, shard: u16) -> String {
-        format!("{}{{s{shard:03}}}:index", self.prefix)
+        format!("{}index", self.tag(shard))
     }
 
     /// The owner's sign of life, beside the first shard's header.
     #[must_use]
     pub fn alive(&self) -> String {
-        format!("{}{{s000}}:alive", self.prefix)
+        format!("{}alive", self.tag(0))
     }
 
     /// A standby's word that it reads the state, beside the first shard's header.
     #[must_use]
     pub fn reading(&self) -> String {
-        format!("{}{{s000}}:reading", self.prefix)
+        format!("{}reading", self.tag(0))
     }
 
     /// A published layout.
@@ -135,7 +135,7 @@ impl Keys {
     /// The key of a record.
     #[must_use]
     pub fn record(&self, name: &Name) -> String {
-        let mut key = format!("{}{{s{:03}}}:", self.prefix, name.shard(self.shards));
+        let mut key = self.tag(name.shard(self.shards));
         match &name.domain {
             Domain::Profile { kind } => {
                 key.push_str("p:");
