@@ -115,7 +115,7 @@ metrics! {
     RESIDENT_BYTES: Gauge "detector_memory_resident_bytes" "bytes" []
         "Memory of the process that lies in RAM, looked at once a minute; -1 where the system does not say.";
     HUGE_BYTES: Gauge "detector_memory_huge_bytes" "bytes" []
-        "Of it, what lies in huge pages. Without them the step of a batch takes up to twice as long; -1 where the system does not say.";
+        "Of it, what lies in huge pages. Without them the state is slower to reach; -1 where the system does not say.";
     STATE: Gauge "detector_state" "0 or 1" ["state"]
         "1 for what the process is doing: starting, replaying, live, standby, draining.";
     HEARTBEAT: Gauge "detector_heartbeat_age_seconds" "seconds" []

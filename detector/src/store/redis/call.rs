@@ -53,7 +53,7 @@ pub enum Step {
         base: Tag,
         /// The new versions' checkpoint.
         tag: Tag,
-        /// Bytes at which a block of the index is full; 4096 outside of tests.
+        /// Bytes at which a block of the index is full; the index's own `BLOCK_BYTES` outside of tests.
         block_bytes: u32,
         /// The records, at most a few thousand.
         items: Vec<Item>,

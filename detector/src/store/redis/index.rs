@@ -17,7 +17,7 @@
 /// Between names.
 pub const BETWEEN: u8 = 0xff;
 
-/// Bytes at which a block is full: some 150 names of accounts. A call with a new name writes its block anew.
+/// Bytes at which a block is full. A call with a new name writes its block anew, and a name is looked for in the whole of it.
 pub const BLOCK_BYTES: u32 = 4096;
 
 /// The field that says which blocks there are.
