@@ -126,6 +126,7 @@ impl Prepared {
             give_back,
             commit_interval,
             first: Some(Entry::Live { epoch, at, anew }),
+            order: Vec::new(),
             stood: Stood::new(),
             waiting: VecDeque::new(),
             produced_ms: Vec::new(),

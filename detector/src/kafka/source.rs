@@ -143,6 +143,36 @@ impl Batch {
     }
 }
 
+/// Where the partitions stand. Messages come in runs of one partition: it is looked for when another one has its turn.
+struct Stands {
+    at: Offsets,
+    /// The partition of the last message, with the offset to take next.
+    last: Option<(Tp, i64)>,
+}
+
+impl Stands {
+    fn new(at: Offsets) -> Self {
+        Self { at, last: None }
+    }
+
+    /// The offset to take next in a partition, if it is read.
+    fn next(&mut self, topic: &str, partition: i32) -> Option<&mut i64> {
+        let is_last = |(tp, _): &(Tp, i64)| tp.partition == partition && tp.topic == topic;
+        if !self.last.as_ref().is_some_and(is_last) {
+            let tp = Tp { topic: topic.into(), partition };
+            let next = *self.all().get(&tp)?;
+            self.last = Some((tp, next));
+        }
+        self.last.as_mut().map(|(_, next)| next)
+    }
+
+    /// All of them, to be read and changed.
+    fn all(&mut self) -> &mut Offsets {
+        self.at.extend(self.last.take());
+        &mut self.at
+    }
+}
+
 /// Turns messages into inputs.
 pub struct Reader {
     decoder: Arc<Decoder>,
@@ -322,9 +352,9 @@ impl Source {
         let (change, changes) = unbounded();
         let stop = Arc::new(AtomicBool::new(false));
         let reader = reader.until(stop.clone());
-        let (stopped, mut at) = (stop.clone(), at.clone());
+        let (stopped, mut stands) = (stop.clone(), Stands::new(at.clone()));
         let to = ToEngine { send, telemetry };
-        let body = move || poll(&consumer, &reader, &mut at, &to, &changes, &stopped);
+        let body = move || poll(&consumer, &reader, &mut stands, &to, &changes, &stopped);
         let thread = std::thread::Builder::new().name("source".into()).spawn(body);
         let thread = thread.map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
         Ok(Self { out, change, stop, thread: Some(thread) })
@@ -367,7 +397,7 @@ impl ToEngine {
 fn poll(
     consumer: &QuietConsumer,
     reader: &Reader,
-    at: &mut Offsets,
+    stands: &mut Stands,
     to: &ToEngine,
     changes: &Receiver<Change>,
     stop: &AtomicBool,
@@ -378,6 +408,7 @@ fn poll(
             return;
         }
         if let Ok(change) = changes.try_recv() {
+            let at = stands.all();
             match change {
                 Change::Add(more) => at.extend(more),
                 Change::Drop(gone) => at.retain(|tp, _| !gone.contains(tp)),
@@ -395,8 +426,7 @@ fn poll(
         let idle = polled.is_none();
         match polled {
             Some(Ok(message)) => {
-                let tp = Tp { topic: message.topic().into(), partition: message.partition() };
-                match at.get_mut(&tp) {
+                match stands.next(message.topic(), message.partition()) {
                     // Left over from before a new assignment.
                     Some(next) if message.offset() < *next => {}
                     Some(next) => {
@@ -483,6 +513,27 @@ pub fn is_passing(error: &KafkaError) -> bool {
 mod tests {
     use super::*;
     use engine::wire::RejectCode;
+
+    #[test]
+    fn a_partition_stands_where_its_last_message_left_it() {
+        let tp = |topic: &str, partition| Tp { topic: topic.into(), partition };
+        let begun = [(tp("a", 0), 5), (tp("a", 1), 0), (tp("b", 0), 7)];
+        let mut stands = Stands::new(begun.into());
+        for (topic, partition, stood) in
+            [("a", 0, 5), ("a", 0, 6), ("b", 0, 7), ("a", 1, 0), ("a", 0, 7), ("b", 0, 8)]
+        {
+            let next = stands.next(topic, partition).expect("it is read");
+            assert_eq!(*next, stood, "{topic} {partition}");
+            *next += 1;
+        }
+        assert!(stands.next("c", 0).is_none() && stands.next("b", 1).is_none());
+        let all = [(tp("a", 0), 8), (tp("a", 1), 1), (tp("b", 0), 9)];
+        assert_eq!(*stands.all(), all.into());
+        // What is given up is not read, whatever came last.
+        stands.next("b", 0);
+        stands.all().remove(&tp("b", 0));
+        assert!(stands.next("b", 0).is_none());
+    }
 
     #[test]
     fn an_original_is_found_by_its_topic_too() {

@@ -205,6 +205,14 @@ impl Prepared {
 }
 
 impl Deliveries {
+    /// Outputs that were sent and did not arrive yet, nor fail.
+    pub(super) fn outputs_on_their_way(&self) -> u64 {
+        let arrived = self.arrived.load(Ordering::Acquire);
+        let told = self.told.load(Ordering::Acquire);
+        let sent = self.sent.load(Ordering::Relaxed) - self.journalled.load(Ordering::Relaxed);
+        sent.saturating_sub(told.saturating_sub(arrived))
+    }
+
     /// Whether everything that was sent has arrived, or failed.
     pub(super) fn are_all_told(&self) -> bool {
         self.told.load(Ordering::Acquire) >= self.sent.load(Ordering::Relaxed)
@@ -215,4 +223,33 @@ impl Deliveries {
 pub(super) fn since(produced_ms: u64) -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.saturating_sub(Duration::from_millis(produced_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_the_journal_are_no_outputs_on_their_way() {
+        let deliveries = Deliveries::default();
+        let count = |counter: &AtomicU64, n| counter.store(n, Ordering::Relaxed);
+        // (sent, of them to the journal, told, of them of the journal): outputs on their way.
+        let table = [
+            ([0, 0, 0, 0], 0),
+            ([3, 3, 0, 0], 0),
+            ([8, 3, 0, 0], 5),
+            ([8, 3, 2, 2], 5),
+            ([8, 3, 6, 2], 1),
+            ([8, 3, 8, 3], 0),
+            // A record arrived, and is told in a moment.
+            ([8, 3, 2, 3], 5),
+        ];
+        for ([sent, journalled, told, arrived], expected) in table {
+            count(&deliveries.sent, sent);
+            count(&deliveries.journalled, journalled);
+            count(&deliveries.told, told);
+            count(&deliveries.arrived, arrived);
+            assert_eq!(deliveries.outputs_on_their_way(), expected, "{sent} {told}");
+        }
+    }
 }

@@ -24,6 +24,9 @@ use std::time::{Duration, Instant};
 /// With nothing to publish, the clients are served this often.
 pub(super) const SERVED_EVERY: Duration = Duration::from_secs(1);
 
+/// Runs in a record of the journal, but for those of its last batch: of the longest names, that is half of what a broker takes by default.
+const RUNS_MAX: usize = 1024;
+
 /// What the thread has.
 pub(super) struct Work {
     pub(super) prepared: Prepared,
@@ -35,6 +38,8 @@ pub(super) struct Work {
     pub(super) give_back: Sender<Effects>,
     pub(super) commit_interval: Duration,
     pub(super) first: Option<Entry>,
+    /// The order of what was taken, until the journal has it.
+    pub(super) order: Vec<Run>,
     /// Where the actions stood when this commit began, until the journal has it.
     pub(super) stood: Stood,
     /// At least once: outputs that are not sent yet.
@@ -131,6 +136,7 @@ impl Work {
 
     pub(super) fn commit(&mut self, mode: CommitMode) -> Result<(), Trouble> {
         let begun = Instant::now();
+        self.write_order()?;
         self.arrived()?;
         let Prepared { producer, group, .. } = &self.prepared;
         let trouble = |what: &'static str| move |e: KafkaError| Trouble::of(what, &e);
@@ -171,10 +177,21 @@ impl Work {
         strange.map_or(Ok(()), |from| fence::look(section, from, writer))
     }
 
+    /// Messages were taken in this order; the journal gets it with what follows, since a record costs as much as many runs.
     pub(super) fn took(&mut self, runs: Vec<Run>) -> Result<(), Trouble> {
         for run in &runs {
             self.pending.insert(run.tp(), run.to + 1);
         }
+        self.order.extend(runs);
+        if self.order.len() < RUNS_MAX { Ok(()) } else { self.write_order() }
+    }
+
+    /// Writes the order of what was taken to the journal, if it does not have it.
+    pub(super) fn write_order(&mut self) -> Result<(), Trouble> {
+        if self.order.is_empty() {
+            return Ok(());
+        }
+        let runs = std::mem::take(&mut self.order);
         let stood = std::mem::take(&mut self.stood);
         self.journal(Entry::Took(runs), stood)
     }
@@ -237,6 +254,7 @@ impl Work {
 
     /// From here on, another one decides.
     pub(super) fn decide_by(&mut self, finisher: Arc<Finisher>) -> Result<(), Trouble> {
+        self.write_order()?;
         self.finisher = finisher;
         self.decides()
     }
@@ -250,5 +268,26 @@ impl Work {
 
     fn journal(&self, entry: Entry, stood: Stood) -> Result<(), Trouble> {
         self.prepared.journal(entry, stood)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::journal::Record;
+    use crate::kafka::source::BATCH_MESSAGES;
+
+    /// `max.message.bytes` of a topic, by default.
+    const BROKER_TAKES_BYTES: usize = 1_048_588;
+
+    #[test]
+    fn the_longest_record_of_the_journal_is_half_of_what_a_broker_takes() {
+        let (t, last) = ("t".repeat(249), i64::MAX);
+        let run = Run { t, p: i32::MAX, from: last, to: last, n: u32::MAX };
+        let runs = vec![run; RUNS_MAX - 1 + BATCH_MESSAGES];
+        let writer = Some(format!("{}-{:016x}", u32::MAX, u64::MAX));
+        let record = Record { writer, actions: Stood::new(), entry: Entry::Took(runs) };
+        let bytes = serde_json::to_vec(&record).expect("it is JSON").len();
+        assert!((BROKER_TAKES_BYTES / 3..BROKER_TAKES_BYTES * 6 / 10).contains(&bytes), "{bytes}");
     }
 }
