@@ -56,7 +56,7 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writer: Option<String>,
     /// At least once: where the actions stood when everything that was taken before this record was published. Only on the first
-    /// batch of a commit.
+    /// order of a commit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actions: Stood,
     /// What it says.
@@ -120,7 +120,7 @@ pub enum Entry {
         /// Its epoch.
         epoch: u64,
     },
-    /// A batch, in its order.
+    /// Messages in the order in which they were taken: those of one batch or of several.
     Took(Vec<Run>),
     /// From here on this model and policy decide, for those who read along: replays decide nothing.
     Decides {
@@ -169,7 +169,7 @@ impl Order {
         Self { reached: Some(actions), ..Self::default() }
     }
 
-    /// Adds a batch.
+    /// Adds an entry.
     pub fn push(&mut self, entry: i64, took: Vec<Run>) {
         self.runs.extend(took.into_iter().map(|run| (entry, run)));
     }

@@ -455,7 +455,8 @@ fn poll(
             }
             None => {}
         }
-        let full = batch.inputs.len() + batch.dead.len() >= BATCH_MESSAGES;
+        let messages = batch.inputs.len() + batch.dead.len();
+        let full = messages as u64 + batch.skipped >= BATCH_MESSAGES as u64;
         if (full || idle && batch.begun.is_some())
             && !to.send(FromSource::Batch(std::mem::take(&mut batch)))
         {

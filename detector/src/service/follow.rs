@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Runs that may wait to be taken; beyond, the journal is not read on.
 const RUNS_MAX: usize = 100_000;
+/// Records of the journal that are read before the runs in them are counted.
+const RECORDS_AT_ONCE: usize = 1000;
 /// Lists of changes that wait for a checkpoint to cover them; beyond, the newest two become one.
 const LISTS_MAX: usize = 32;
 
@@ -167,7 +169,7 @@ impl Follower {
         let all_read = match known {
             Some(_) => self.journal.to_end(topics, &mut each),
             None => {
-                let most = RUNS_MAX.saturating_sub(self.order.len());
+                let most = RUNS_MAX.saturating_sub(self.order.len()).min(RECORDS_AT_ONCE);
                 // With messages to be taken there is no time to wait for more.
                 let wait = if self.order.is_empty() { wait } else { Duration::ZERO };
                 self.journal.poll(wait, most, &mut each).map(|_| ())

@@ -78,7 +78,7 @@ fn without_scores_actions_wait_for_the_journal_too() {
     let mut service = Instance::start(command, port, s.path("x-log"));
     stack.produce("x-events", before);
     service.idle();
-    // Behind this, batches that led to nothing are in the journal before one that led to an action is to be published.
+    // Behind this, a commit or a batch that led to an action is the first to find it.
     stack.produce("x-journal", &[r#"{"writer":"9-0","begins":{"epoch":9}}"#.into()]);
     stack.produce("x-events", behind);
     said(&s, "x-", &["the journal was taken over at"]);

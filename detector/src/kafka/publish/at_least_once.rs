@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 /// A commit that finds no lull waits for one, for so many intervals; then no batch is taken until all before it is acknowledged.
 const INTERVALS_MAX: u32 = 10;
 
-/// Messages that may be on their way to a partition, as records of the journal or as outputs, before what follows is held back to go
-/// together. librdkafka has five of them unacknowledged (`RD_KAFKA_IDEMP_MAX_INFLIGHT`), and while one more waits for that, its thread asks
-/// without a rest whether it may go: a core was lost to it whenever the brokers were slow.
+/// Records of the journal, and outputs, that may be on their way before what follows is held back to go together. librdkafka begins no
+/// request to a partition while five messages of it or more are unacknowledged (`RD_KAFKA_IDEMP_MAX_INFLIGHT`), and while one waits for that,
+/// its thread asks without a rest whether it may go: a core was lost to it whenever the brokers were slow. Outputs are counted over all
+/// partitions: which one a key belongs to is the client's business.
 const ON_THEIR_WAY_MAX: u64 = 5;
 
 /// What a batch led to, until it is sent.

@@ -40,6 +40,8 @@ pub(super) struct Work {
     pub(super) first: Option<Entry>,
     /// The order of what was taken, until the journal has it.
     pub(super) order: Vec<Run>,
+    /// With transactions: nothing was written to the journal in this one yet.
+    pub(super) is_new: bool,
     /// Where the actions stood when this commit began, until the journal has it.
     pub(super) stood: Stood,
     /// At least once: outputs that are not sent yet.
@@ -128,6 +130,7 @@ impl Work {
         if self.transactional() {
             let begun = self.prepared.producer.begin_transaction();
             begun.map_err(|e| Trouble::of("cannot begin a transaction", &e))?;
+            self.is_new = true;
         } else {
             self.stood = self.committed().actions.into_iter().collect();
         }
@@ -177,13 +180,16 @@ impl Work {
         strange.map_or(Ok(()), |from| fence::look(section, from, writer))
     }
 
-    /// Messages were taken in this order; the journal gets it with what follows, since a record costs as much as many runs.
+    /// Messages were taken in this order; the journal gets it with what follows, since a record costs as much as many runs. Only the first of
+    /// a transaction goes at once: the client makes the partition known to the transaction before it sends anything there, and a
+    /// commit would have to wait for that.
     pub(super) fn took(&mut self, runs: Vec<Run>) -> Result<(), Trouble> {
         for run in &runs {
             self.pending.insert(run.tp(), run.to + 1);
         }
         self.order.extend(runs);
-        if self.order.len() < RUNS_MAX { Ok(()) } else { self.write_order() }
+        let is_first = self.transactional() && std::mem::take(&mut self.is_new);
+        if is_first || self.order.len() >= RUNS_MAX { self.write_order() } else { Ok(()) }
     }
 
     /// Writes the order of what was taken to the journal, if it does not have it.
