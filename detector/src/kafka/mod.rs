@@ -9,6 +9,7 @@ pub mod publish;
 pub mod retention;
 pub mod security;
 pub mod source;
+mod stands;
 pub mod tail;
 pub mod token;
 pub mod topics;

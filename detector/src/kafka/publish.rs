@@ -127,7 +127,7 @@ impl Prepared {
             commit_interval,
             first: Some(Entry::Live { epoch, at, anew }),
             order: Vec::new(),
-            is_new: false,
+            is_transaction_new: false,
             stood: Stood::new(),
             waiting: VecDeque::new(),
             produced_ms: Vec::new(),

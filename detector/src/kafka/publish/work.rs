@@ -40,8 +40,8 @@ pub(super) struct Work {
     pub(super) first: Option<Entry>,
     /// The order of what was taken, until the journal has it.
     pub(super) order: Vec<Run>,
-    /// With transactions: nothing was written to the journal in this one yet.
-    pub(super) is_new: bool,
+    /// A transaction was begun, and no order was written in it yet.
+    pub(super) is_transaction_new: bool,
     /// Where the actions stood when this commit began, until the journal has it.
     pub(super) stood: Stood,
     /// At least once: outputs that are not sent yet.
@@ -130,7 +130,7 @@ impl Work {
         if self.transactional() {
             let begun = self.prepared.producer.begin_transaction();
             begun.map_err(|e| Trouble::of("cannot begin a transaction", &e))?;
-            self.is_new = true;
+            self.is_transaction_new = true;
         } else {
             self.stood = self.committed().actions.into_iter().collect();
         }
@@ -188,7 +188,7 @@ impl Work {
             self.pending.insert(run.tp(), run.to + 1);
         }
         self.order.extend(runs);
-        let is_first = self.transactional() && std::mem::take(&mut self.is_new);
+        let is_first = std::mem::take(&mut self.is_transaction_new);
         if is_first || self.order.len() >= RUNS_MAX { self.write_order() } else { Ok(()) }
     }
 
