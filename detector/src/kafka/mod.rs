@@ -1,5 +1,6 @@
 //! Kafka: events and labels in, actions, scores and dead letters out, and the order in which they were taken.
 
+mod bell;
 pub mod client;
 pub mod config;
 pub mod fence;

@@ -3,16 +3,15 @@
 //! (`fence`).
 
 mod at_least_once;
-mod bell;
 mod producer;
 mod records;
 mod work;
 
+use super::bell::Bell;
 use super::client::Trouble;
 use super::journal::{Entry, Offsets, Run, Stood};
 use super::source::DeadMessage;
 use crate::telemetry::Telemetry;
-use bell::Bell;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use engine::Finisher;
 use engine::effects::Effects;

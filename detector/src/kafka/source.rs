@@ -1,11 +1,12 @@
 //! Messages out of Kafka, decoded, in batches, by a thread of their own.
 
+use super::bell::{self, Bell, RingsAtEnd};
 use super::client::{QuietConsumer, Trouble};
 use super::journal::{self, Offsets, Run, Tp};
 use super::stands::Stands;
 use crate::registry::{NoJson, Registry};
 use crate::telemetry::{Queue, Telemetry};
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, unbounded};
 use engine::Input;
 use engine::effects::SourceRef;
 use engine::limits::DEAD_LETTER_BYTES_MAX;
@@ -298,8 +299,8 @@ pub enum Change {
 
 /// The running source.
 pub struct Source {
-    /// What it says.
-    pub out: Receiver<FromSource>,
+    out: Receiver<FromSource>,
+    bell: Arc<Bell>,
     /// What is to be read otherwise. Few, and never waited for.
     pub change: Sender<Change>,
     stop: Arc<AtomicBool>,
@@ -324,11 +325,25 @@ impl Source {
         let stop = Arc::new(AtomicBool::new(false));
         let reader = reader.until(stop.clone());
         let (stopped, mut stands) = (stop.clone(), Stands::new(at.clone()));
-        let to = ToEngine { send, telemetry };
+        let bell = Arc::new(Bell::default());
+        let to = ToEngine { send, bell: RingsAtEnd(bell.clone()), telemetry };
         let body = move || poll(&consumer, &reader, &mut stands, &to, &changes, &stopped);
         let thread = std::thread::Builder::new().name("source".into()).spawn(body);
         let thread = thread.map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
-        Ok(Self { out, change, stop, thread: Some(thread) })
+        Ok(Self { out, bell, change, stop, thread: Some(thread) })
+    }
+
+    /// What it says next; waits for it for so long at most.
+    ///
+    /// # Errors
+    /// When it says nothing, or has ended.
+    pub fn next(&self, most: Duration) -> Result<FromSource, RecvTimeoutError> {
+        bell::receive(&self.out, &self.bell, Instant::now() + most)
+    }
+
+    /// How much it has said that nobody has taken yet.
+    pub fn waiting(&self) -> usize {
+        self.out.len()
     }
 }
 
@@ -346,18 +361,22 @@ impl Drop for Source {
 /// The way to the engine.
 struct ToEngine {
     send: Sender<FromSource>,
+    bell: RingsAtEnd,
     telemetry: Telemetry,
 }
 
 impl ToEngine {
     /// Waits for room where there is none. False: nobody takes anything any more.
     fn send(&self, said: FromSource) -> bool {
-        match self.send.try_send(said) {
+        let sent = self.send.try_send(said);
+        self.bell.0.ring();
+        match sent {
             Ok(()) => true,
             Err(TrySendError::Disconnected(_)) => false,
             Err(TrySendError::Full(said)) => {
                 let begun = Instant::now();
                 let sent = self.send.send(said).is_ok();
+                self.bell.0.ring();
                 self.telemetry.back_pressure(Queue::Decoded, begun.elapsed());
                 sent
             }

@@ -219,7 +219,7 @@ impl Line<'_> {
             return Ok(());
         }
         let wait = if self.cutting.is_some() { TURN } else { LOOK_AROUND };
-        let received = self.source.as_ref().map(|source| source.out.recv_timeout(wait));
+        let received = self.source.as_ref().map(|source| source.next(wait));
         let mut had_input = false;
         match received {
             Some(Ok(FromSource::Batch(batch))) => {
@@ -317,7 +317,7 @@ impl Line<'_> {
         health.beat();
         health.applied(self.engine.watermark_ms());
         telemetry.engine_counts(&self.engine.counts());
-        telemetry.queue_depth(Queue::Decoded, self.source.as_ref().map_or(0, |s| s.out.len()));
+        telemetry.queue_depth(Queue::Decoded, self.source.as_ref().map_or(0, Source::waiting));
         telemetry.queue_depth(Queue::Effects, self.publisher.waiting());
         telemetry.queue_depth(Queue::Checkpoint, usize::from(self.writing));
         if self.told.elapsed() > Duration::from_secs(1) {

@@ -1,8 +1,8 @@
 //! The producer of all outputs: what became of its messages, and whose the journal is.
 
 use super::PATIENCE;
-use super::bell::Bell;
 use super::records::{acknowledged, send_record};
+use crate::kafka::bell::Bell;
 use crate::kafka::client::{self, Quiet, QuietConsumer, Trouble};
 use crate::kafka::config::{Delivery, KafkaSection};
 use crate::kafka::fence::Chain;

@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// Longest wait for the bell before acknowledgements are counted again.
 const LOOK_FOR_ACKS: Duration = Duration::from_millis(20);
 
+/// The client counts a message for about so long after it was told.
+const TELLING: Duration = Duration::from_micros(20);
+
 /// Longest wait for the bell before a message is offered again to a queue that is full.
 const ROOM: Duration = Duration::from_millis(5);
 
@@ -35,7 +38,7 @@ pub(super) fn acknowledged(by: &Prepared) -> Result<(), KafkaError> {
         if Instant::now() > until {
             return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
         }
-        std::thread::yield_now();
+        std::thread::sleep(TELLING);
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::at_least_once::Waiting;
 use super::producer::{Prepared, ProducedMs, since};
 use super::records::{Finished, acknowledged, line, reasons, send};
 use super::{Committed, Outputs, PATIENCE, Task};
+use crate::kafka::bell;
 use crate::kafka::client::Trouble;
 use crate::kafka::config::Delivery;
 use crate::kafka::fence;
@@ -68,7 +69,7 @@ impl Work {
 
     fn exactly_once(&mut self, queue: &Receiver<Task>) -> Result<(), Trouble> {
         loop {
-            let first = match queue.recv_timeout(SERVED_EVERY) {
+            let first = match self.next(queue, Instant::now() + SERVED_EVERY) {
                 Err(RecvTimeoutError::Timeout) => {
                     self.serve();
                     continue;
@@ -104,7 +105,7 @@ impl Work {
                 if Instant::now() >= until {
                     break;
                 }
-                match queue.recv_deadline(until) {
+                match self.next(queue, until) {
                     Ok(next) => task = Some(next),
                     Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
                 }
@@ -114,6 +115,10 @@ impl Work {
                 let _ = reply.send(self.committed());
             }
         }
+    }
+
+    fn next(&self, queue: &Receiver<Task>, until: Instant) -> Result<Task, RecvTimeoutError> {
+        bell::receive(queue, &self.prepared.deliveries.bell, until)
     }
 
     /// The client that only commits is served here: errors told, tokens renewed.
