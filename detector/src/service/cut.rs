@@ -11,11 +11,11 @@ const STOP_MAX: Duration = Duration::from_millis(10);
 const RECORDS: usize = 64;
 /// Longest slice.
 const SLICE_MAX: Duration = Duration::from_millis(2);
-/// While there is input, copying gets so much of the time ...
-const SHARE: f64 = 0.15;
+/// While there is input, copying gets so much of the time, in gaps where none waits if there are any ...
+const SHARE: f64 = 0.2;
 const SHARE_MAX: f64 = 0.9;
 /// ... and twice as much whenever it has lasted so long again ...
-const PRESSED_EVERY: Duration = Duration::from_secs(4);
+const PRESSED_EVERY: Duration = Duration::from_secs(8);
 /// ... and with every round that leaves more than this of what it began with. Such a round at the highest share was the last.
 const HEADWAY: f64 = 0.8;
 const ROUNDS_MAX: u32 = 24;
@@ -69,8 +69,13 @@ impl Cutting {
     }
 
     /// Copies for a moment: for some of the time that went by since the last one, and without a limit while there is no input. It
-    /// comes to an end however fast the line is. True: what is left can be copied at once.
-    pub fn go_on(&mut self, engine: &mut Engine, had_input: bool) -> bool {
+    /// ends early once input `waits`. It comes to an end however fast the line is. True: what is left can be copied at once.
+    pub fn go_on(
+        &mut self,
+        engine: &mut Engine,
+        had_input: bool,
+        waits: impl Fn() -> bool,
+    ) -> bool {
         let begun = Instant::now();
         if had_input {
             self.last_input = begun;
@@ -81,7 +86,9 @@ impl Cutting {
         self.credit += (begun - self.shared).mul_f64(if quiet { 1.0 } else { share });
         self.credit = if quiet { SLICE_MAX } else { self.credit.min(SLICE_MAX) };
         self.shared = begun;
-        while begun.elapsed() < self.credit && !self.is_round_over() {
+        // Under full load some input always waits: what copying has saved up is spent all the same.
+        let is_overdue = !quiet && self.credit >= SLICE_MAX;
+        while begun.elapsed() < self.credit && !self.is_round_over() && (is_overdue || !waits()) {
             if self.left.is_empty() {
                 self.left = engine.take_some_changed(&mut self.to_take, RECORDS);
             }

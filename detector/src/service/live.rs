@@ -242,8 +242,11 @@ impl Line<'_> {
                 Cutting::begin(&mut self.engine, std::mem::take(&mut self.spare))
             });
         }
-        if self.cutting.as_mut().is_some_and(|cutting| cutting.go_on(&mut self.engine, had_input)) {
-            self.checkpoint()?;
+        if let Some(cutting) = &mut self.cutting {
+            let waits = || self.source.as_ref().is_some_and(|source| source.waiting() > 0);
+            if cutting.go_on(&mut self.engine, had_input, waits) {
+                self.checkpoint()?;
+            }
         }
         Ok(())
     }
