@@ -63,7 +63,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             step(&mut engine, batch);
             meanwhile += batch.len();
             let begun = Instant::now();
-            let last = cutting.go_on(&mut engine, true);
+            let last = cutting.go_on(&mut engine, true, || true);
             longest = longest.max(begun.elapsed());
             if last {
                 break;

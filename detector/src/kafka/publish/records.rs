@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// Longest wait for the bell before acknowledgements are counted again.
 const LOOK_FOR_ACKS: Duration = Duration::from_millis(20);
 
-/// The client counts a message for about so long after it was told.
+/// Between two looks at whether the client still counts a message that was told.
 const TELLING: Duration = Duration::from_micros(20);
 
 /// Longest wait for the bell before a message is offered again to a queue that is full.
