@@ -268,6 +268,7 @@ impl<'a> Bench<'a> {
         wait(&mut connection);
         redis::cmd("BGREWRITEAOF").exec(&mut connection).expect("Redis rewrites its file");
         wait(&mut connection);
+        assert!(info(&mut connection).contains("aof_last_bgrewrite_status:ok"), "it failed");
     }
 
     fn stop(&mut self) {

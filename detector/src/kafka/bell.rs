@@ -1,6 +1,6 @@
 //! What wakes the line and the publisher: batches, outputs to publish, and acknowledgements. A channel's own wait turns for a while and
 //! gives its turn up four times before it sleeps: too much for one that is woken a thousand times a second, and the kernel lets others go
-//! first who gave theirs up.
+//! before one that gave its turn up.
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -14,9 +14,14 @@ pub(super) struct Bell {
 }
 
 impl Bell {
+    /// One listens at most; who was woken and has not listened yet is not woken again.
     pub(super) fn ring(&self) {
-        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.listens.notify_one();
+        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_rung = std::mem::replace(&mut *rung, true);
+        drop(rung);
+        if !was_rung {
+            self.listens.notify_one();
+        }
     }
 
     /// Returns when it rings, or has rung since the last time, or after `most`.
@@ -53,6 +58,12 @@ pub(super) fn receive<T>(
 
 /// Rings when it is dropped. Behind a sender in a structure: who listens sees that nobody sends any more.
 pub(super) struct RingsAtEnd(pub(super) Arc<Bell>);
+
+impl RingsAtEnd {
+    pub(super) fn ring(&self) {
+        self.0.ring();
+    }
+}
 
 impl Drop for RingsAtEnd {
     fn drop(&mut self) {
@@ -91,16 +102,20 @@ mod tests {
         let other = std::thread::spawn(move || {
             for n in [1, 2] {
                 to.0.send(n).expect("somebody listens");
-                to.1.0.ring();
+                to.1.ring();
             }
+            // Long enough for the end to come when somebody waits for more.
+            std::thread::sleep(Duration::from_millis(20));
         });
         assert_eq!(receive(&from, &bell, late), Ok(1));
         assert_eq!(receive(&from, &bell, late), Ok(2));
         assert_eq!(receive(&from, &bell, late), Err(RecvTimeoutError::Disconnected));
         other.join().expect("it sent");
-        // A ring for what was received already.
+        // A ring for what was received already is no end of the waiting.
         bell.ring();
         let (_still, none) = bounded::<u8>(1);
+        let begun = Instant::now();
         assert_eq!(receive(&none, &bell, soon()), Err(RecvTimeoutError::Timeout));
+        assert!(begun.elapsed() >= Duration::from_millis(19));
     }
 }

@@ -361,6 +361,7 @@ impl Drop for Source {
 /// The way to the engine.
 struct ToEngine {
     send: Sender<FromSource>,
+    /// Behind the sender: dropped after it.
     bell: RingsAtEnd,
     telemetry: Telemetry,
 }
@@ -368,19 +369,18 @@ struct ToEngine {
 impl ToEngine {
     /// Waits for room where there is none. False: nobody takes anything any more.
     fn send(&self, said: FromSource) -> bool {
-        let sent = self.send.try_send(said);
-        self.bell.0.ring();
-        match sent {
+        let sent = match self.send.try_send(said) {
             Ok(()) => true,
             Err(TrySendError::Disconnected(_)) => false,
             Err(TrySendError::Full(said)) => {
                 let begun = Instant::now();
                 let sent = self.send.send(said).is_ok();
-                self.bell.0.ring();
                 self.telemetry.back_pressure(Queue::Decoded, begun.elapsed());
                 sent
             }
-        }
+        };
+        self.bell.ring();
+        sent
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const STOP_MAX: Duration = Duration::from_millis(10);
 /// Records between two looks at the clock.
 const RECORDS: usize = 64;
-/// Longest slice.
+/// Longest slice; what copying has saved up for one is spent although input waits, and as much again may be saved up.
 const SLICE_MAX: Duration = Duration::from_millis(2);
 /// While there is input, copying gets so much of the time, in gaps where none waits if there are any ...
 const SHARE: f64 = 0.2;
@@ -39,7 +39,7 @@ pub struct Cutting {
     last_input: Instant,
     /// Up to when time was shared out, and what copying has of it.
     shared: Instant,
-    credit: Duration,
+    credit: Credit,
     copied: usize,
     spent: Duration,
 }
@@ -62,14 +62,15 @@ impl Cutting {
             begun: now,
             last_input: now,
             shared: now,
-            credit: Duration::ZERO,
+            credit: Credit::default(),
             copied: 0,
             spent: Duration::ZERO,
         }
     }
 
-    /// Copies for a moment: for some of the time that went by since the last one, and without a limit while there is no input. It
-    /// ends early once input `waits`. It comes to an end however fast the line is. True: what is left can be copied at once.
+    /// Copies for a moment: for some of the time that went by since the last one, and for a whole slice while there is no input. It
+    /// ends early once input `waits`, unless a whole slice was saved up. It comes to an end however fast the line is. True: what is
+    /// left can be copied at once.
     pub fn go_on(
         &mut self,
         engine: &mut Engine,
@@ -83,19 +84,17 @@ impl Cutting {
         let pressed = (begun - self.begun).as_secs_f64() / PRESSED_EVERY.as_secs_f64();
         let share = (SHARE * (f64::from(self.pressure) + pressed.floor()).exp2()).min(SHARE_MAX);
         let quiet = begun - self.last_input > QUIET;
-        self.credit += (begun - self.shared).mul_f64(if quiet { 1.0 } else { share });
-        self.credit = if quiet { SLICE_MAX } else { self.credit.min(SLICE_MAX) };
+        self.credit.earn(begun - self.shared, if quiet { None } else { Some(share) });
         self.shared = begun;
-        // Under full load some input always waits: what copying has saved up is spent all the same.
-        let is_overdue = !quiet && self.credit >= SLICE_MAX;
-        while begun.elapsed() < self.credit && !self.is_round_over() && (is_overdue || !waits()) {
+        let (slice, is_overdue) = self.credit.slice();
+        while begun.elapsed() < slice && !self.is_round_over() && (is_overdue || !waits()) {
             if self.left.is_empty() {
                 self.left = engine.take_some_changed(&mut self.to_take, RECORDS);
             }
             self.copy(engine, RECORDS);
         }
         let took = begun.elapsed();
-        self.credit = self.credit.saturating_sub(took);
+        self.credit.spend(took);
         self.spent += took;
         if !self.is_round_over() {
             return false;
@@ -135,5 +134,73 @@ impl Cutting {
         let copies = &mut self.copies;
         engine.save_globals(&mut |name, value| copies.put(&name, value));
         (self.copies, begun.elapsed(), self.rounds)
+    }
+}
+
+/// Time that copying has saved up.
+#[derive(Default)]
+struct Credit {
+    saved: Duration,
+    is_quiet: bool,
+}
+
+impl Credit {
+    /// So much time went by, of which copying gets this share; without input, a slice however much it was.
+    fn earn(&mut self, went_by: Duration, share: Option<f64>) {
+        self.is_quiet = share.is_none();
+        self.saved = share
+            .map_or(SLICE_MAX, |share| (self.saved + went_by.mul_f64(share)).min(SLICE_MAX * 2));
+    }
+
+    /// How long copying may take now, and whether it does although input waits: under full load some always does.
+    fn slice(&self) -> (Duration, bool) {
+        (self.saved.min(SLICE_MAX), !self.is_quiet && self.saved >= SLICE_MAX)
+    }
+
+    fn spend(&mut self, took: Duration) {
+        self.saved = self.saved.saturating_sub(took);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The share of the time that copying gets between batches that take so long, when input always waits or never does.
+    fn share_of(step: Duration, always_waits: bool) -> f64 {
+        let (mut credit, mut copied, mut all) = (Credit::default(), Duration::ZERO, Duration::ZERO);
+        let mut before = Duration::ZERO;
+        for _ in 0..10_000 {
+            credit.earn(before + step, Some(SHARE));
+            let (slice, is_overdue) = credit.slice();
+            let took = if always_waits && !is_overdue { Duration::ZERO } else { slice };
+            credit.spend(took);
+            (copied, all, before) = (copied + took, all + step + took, took);
+        }
+        copied.as_secs_f64() / all.as_secs_f64()
+    }
+
+    #[test]
+    fn copying_gets_its_share_whether_input_waits_or_not() {
+        for step_us in [50, 500, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 7900] {
+            for always_waits in [false, true] {
+                let share = share_of(Duration::from_micros(step_us), always_waits);
+                assert!((share - SHARE).abs() < 0.01, "{step_us} us, {always_waits}: {share}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_input_a_slice_is_whole_and_ends_when_input_comes() {
+        let mut credit = Credit::default();
+        credit.earn(Duration::from_micros(1), None);
+        assert_eq!(credit.slice(), (SLICE_MAX, false));
+        // What was saved up in an hour is one slice and another.
+        credit.earn(Duration::from_secs(3600), Some(SHARE));
+        assert_eq!(credit.slice(), (SLICE_MAX, true));
+        credit.spend(SLICE_MAX);
+        assert_eq!(credit.slice(), (SLICE_MAX, true));
+        credit.spend(SLICE_MAX);
+        assert_eq!(credit.slice(), (Duration::ZERO, false));
     }
 }

@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 const VERSION: i16 = 8;
 /// As Java's client has it by default, which compresses nothing either.
 const IN_FLIGHT_MAX: u32 = 5;
-/// Java's client waits for 5 ms by default, which is its own time, and half of the budget. The shorter the wait, the fewer events are in a
-/// request for each partition, and requests are what the broker's time goes to.
+/// Java's client waits for 5 ms by default, which is its own time, and half of the budget: who wants actions soon sets less. The shorter the
+/// wait, the more requests there are, which are what the broker's time goes to.
 const LINGER: Duration = Duration::from_millis(1);
 /// Of one partition in one request: what is more waits for the next one.
 const RECORDS_MAX: usize = 1000;

@@ -36,7 +36,7 @@ pub(super) struct Deliveries {
     /// Records that were sent to the journal, and those of them that arrived. They arrive in their order.
     pub(super) journalled: AtomicU64,
     pub(super) arrived: AtomicU64,
-    /// Rings when something has arrived, or failed.
+    /// Rings when something has arrived, or failed, and when there is a task, or will be none any more.
     pub(super) bell: Arc<Bell>,
     /// How long actions took to arrive since their event was produced, where that was asked for.
     pub(super) end_to_end: Mutex<Vec<Duration>>,
