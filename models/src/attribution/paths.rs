@@ -15,45 +15,86 @@
 use super::left_share;
 use super::quadrature::{LANES, Lanes, Points, rule};
 use super::vector::Vector;
-use crate::forest::{Child, Forest, Tree};
+use crate::forest::{Child, Forest, Test, Tree};
 
-/// What does not depend on the row.
+/// What does not depend on the row. Each explanation reads it from the first byte to the last, mostly from memory far away: it is small,
+/// and in one piece for each kind of thing.
 #[derive(Debug, Clone)]
 pub(super) struct Paths {
     trees: Vec<TreePaths>,
+    /// The splits of all trees, tree by tree.
+    splits: Vec<Split>,
+    /// The values of all leaves, tree by tree.
+    leaves: Vec<f64>,
     /// The rule of each number of groups, from 1.
     rules: Vec<Vec<Points>>,
 }
 
-/// Places are numbered: first the splits of a tree, then its leaves. Edges, too: twice their split, plus 1 to the right.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct TreePaths {
-    splits: Vec<Split>,
+    /// How many splits it has. It has one leaf more.
+    splits: usize,
     /// Groups of points that the longest path needs; 0 for a single leaf.
     groups: usize,
 }
 
+/// Places are numbered: first the splits of a tree, then its leaves. Edges, too: twice their split, plus 1 to the right.
 #[derive(Debug, Clone, Copy)]
 struct Split {
     column: u32,
+    test: Test,
     /// Where it leads.
     places: [u32; 2],
-    /// `z` of its column, to the left and to the right.
-    zero: [f64; 2],
-    /// The last edge on the way here of the same column, or [`NONE`], and `z` there.
+    /// The last edge on the way here of the same column, or [`NONE`].
     before: u32,
-    zero_before: f64,
+    /// `z` of its column to the left. To the right it is the rest of what `z` was before.
+    zero_left: f64,
 }
+
+// Its size is what an explanation costs beside its arithmetic.
+const _: () = assert!(size_of::<Split>() <= 40);
 
 const NONE: u32 = u32::MAX;
 /// Instead of a `z` of nothing, where it is divided by: it is multiplied with nothing anyway.
 const NEXT_TO_NOTHING: f64 = 1e-300;
 
+/// One tree's share of the lists.
+struct Part<'a> {
+    splits: &'a [Split],
+    leaves: &'a [f64],
+}
+
+/// What stands on an edge.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Edge {
+    /// `o`: 1 if the row passes all splits of that column so far, else 0.
+    one: f64,
+    /// `z` of that column.
+    zero: f64,
+}
+
+/// Before a column is asked.
+const UNASKED: Edge = Edge { one: 1.0, zero: 1.0 };
+
+impl Edge {
+    /// What the product is multiplied with for its column.
+    #[inline(always)]
+    fn factor<V: Vector>(self, at: V, rest: V) -> V {
+        V::all(self.one).times(at).plus(V::all(self.zero).times(rest))
+    }
+
+    /// As it is divided by.
+    #[inline(always)]
+    fn divisor(self) -> Self {
+        Edge { zero: self.zero.max(NEXT_TO_NOTHING), ..self }
+    }
+}
+
 /// Memory of one explanation.
 #[derive(Default)]
 struct Scratch {
-    /// By edge: 1 if the row passes all splits of that column so far, else 0.
-    one: Vec<[f64; 2]>,
+    /// By split: its edges.
+    edges: Vec<[Edge; 2]>,
     /// By edge: what the product is multiplied with.
     factor: Vec<[Lanes; 2]>,
     /// By place: the product on the way to it.
@@ -65,11 +106,18 @@ struct Scratch {
 
 impl Paths {
     pub fn new(forest: &Forest) -> Self {
-        let trees: Vec<TreePaths> = forest.trees.iter().map(paths_of).collect();
+        let mut splits = Vec::with_capacity(forest.trees.iter().map(|tree| tree.nodes.len()).sum());
+        let mut trees = Vec::with_capacity(forest.trees.len());
+        for tree in &forest.trees {
+            let groups = add_splits(tree, &mut splits);
+            trees.push(TreePaths { splits: tree.nodes.len(), groups });
+        }
+        let values = |tree: &Tree| tree.leaves.iter().map(|leaf| leaf.value).collect::<Vec<f64>>();
+        let leaves = forest.trees.iter().flat_map(values).collect();
         let groups = trees.iter().map(|tree| tree.groups).max().unwrap_or(0);
         let used = |groups| trees.iter().any(|tree| tree.groups == groups);
         let rules = (1..=groups).map(|groups| if used(groups) { rule(groups) } else { Vec::new() });
-        Paths { rules: rules.collect(), trees }
+        Paths { rules: rules.collect(), trees, splits, leaves }
     }
 
     /// What each column adds to the mean margin.
@@ -82,24 +130,29 @@ impl Paths {
 
     #[inline(always)]
     fn add_all<V: Vector>(&self, forest: &Forest, row: &[f32], scratch: &mut Scratch) {
+        let (mut splits, mut leaves) = (&self.splits[..], &self.leaves[..]);
         for (tree, paths) in forest.trees.iter().zip(&self.trees) {
+            let part;
+            (part, splits, leaves) = Part::take(paths.splits, splits, leaves);
             if paths.groups > 0 {
-                pass(tree, paths, forest, row, scratch);
+                part.pass(tree, forest, row, scratch);
                 for points in &self.rules[paths.groups - 1] {
-                    carry_down::<V>(paths, points, scratch);
-                    sum_up::<V>(tree, paths, points, scratch);
+                    part.carry_down::<V>(points, scratch);
+                    part.sum_up::<V>(points, scratch);
                 }
             }
         }
     }
 }
 
-fn paths_of(tree: &Tree) -> TreePaths {
+/// Appends a tree's splits; says how many groups of points its longest path needs.
+fn add_splits(tree: &Tree, splits: &mut Vec<Split>) -> usize {
     let nodes = &tree.nodes;
-    let mut splits: Vec<Split> = Vec::with_capacity(nodes.len());
     // By split: the edge that leads to it, and how many columns were asked up to and with it.
     let mut parents = vec![NONE; nodes.len()];
     let mut asked = vec![0usize; nodes.len()];
+    // By edge.
+    let mut zero = Vec::with_capacity(2 * nodes.len());
     for (index, node) in nodes.iter().enumerate() {
         // Children come after their parents.
         let mut before = parents[index];
@@ -109,9 +162,9 @@ fn paths_of(tree: &Tree) -> TreePaths {
         }
         let new = before == NONE;
         asked[index] = above + usize::from(new);
-        let zero_before =
-            if new { 1.0 } else { splits[before as usize / 2].zero[before as usize % 2] };
-        let share = left_share(tree, index as u32);
+        let zero_before = if new { UNASKED.zero } else { zero[before as usize] };
+        let zero_left = zero_before * left_share(tree, index as u32);
+        zero.extend([zero_left, zero_before - zero_left]);
         let mut places = [0; 2];
         for (side, child) in [node.left, node.right].into_iter().enumerate() {
             places[side] = match child {
@@ -122,92 +175,99 @@ fn paths_of(tree: &Tree) -> TreePaths {
                 Child::Leaf(leaf) => nodes.len() as u32 + leaf,
             };
         }
-        splits.push(Split {
-            column: node.column,
-            places,
-            zero: [zero_before * share, zero_before * (1.0 - share)],
-            before,
-            zero_before: zero_before.max(NEXT_TO_NOTHING),
-        });
+        let (column, test) = (node.column, node.test);
+        splits.push(Split { column, test, places, before, zero_left });
     }
-    let most = asked.into_iter().max().unwrap_or(0);
-    TreePaths { splits, groups: most.div_ceil(2 * LANES) }
+    asked.into_iter().max().unwrap_or(0).div_ceil(2 * LANES)
 }
 
-/// Finds which way the row goes at each split, wherever it comes from.
-#[inline(always)]
-fn pass(tree: &Tree, paths: &TreePaths, forest: &Forest, row: &[f32], scratch: &mut Scratch) {
-    let Scratch { one, factor, reach, below, .. } = scratch;
-    one.clear();
-    for (node, split) in tree.nodes.iter().zip(&paths.splits) {
-        let x = row.get(node.column as usize).copied().unwrap_or(f32::NAN);
-        let left = node.test.goes_left(x, forest.library, &tree.categories);
-        let left = f64::from(u8::from(left));
-        let so_far = if split.before == NONE { 1.0 } else { one_before(one, split) };
-        one.push([so_far * left, so_far * (1.0 - left)]);
+impl<'a> Part<'a> {
+    /// The next tree, of that many splits, and what comes after it.
+    #[inline(always)]
+    fn take(
+        count: usize,
+        splits: &'a [Split],
+        leaves: &'a [f64],
+    ) -> (Self, &'a [Split], &'a [f64]) {
+        let (splits, splits_after) = splits.split_at(count);
+        let (leaves, leaves_after) = leaves.split_at(count + 1);
+        (Part { splits, leaves }, splits_after, leaves_after)
     }
-    let places = tree.nodes.len() + tree.leaves.len();
-    // What a larger tree left behind them is not looked at.
-    if reach.len() < places {
-        factor.resize(places, [Lanes::default(); 2]);
-        reach.resize(places, Lanes::default());
-        below.resize(places, Lanes::default());
-    }
-}
 
-/// 1 if the row passes all splits of this one's column before it, else 0.
-#[inline(always)]
-fn one_before(one: &[[f64; 2]], split: &Split) -> f64 {
-    one[split.before as usize / 2][split.before as usize % 2]
-}
-
-#[inline(always)]
-fn carry_down<V: Vector>(paths: &TreePaths, points: &Points, scratch: &mut Scratch) {
-    let (at, rest) = (V::load(&points.at), V::load(&points.rest));
-    let Scratch { one: all, factor, reach, .. } = scratch;
-    V::all(1.0).store(&mut reach[0]);
-    let splits = paths.splits.iter().zip(all.iter()).zip(factor);
-    for (index, ((split, one), factor)) in splits.enumerate() {
-        let mut so_far = V::load(&reach[index]);
-        if split.before != NONE {
-            // The column's factor so far is taken out, here and for all that comes.
-            let (one, zero) = (V::all(one_before(all, split)), V::all(split.zero_before));
-            so_far = so_far.over(one.times(at).plus(zero.times(rest)));
-            so_far.store(&mut reach[index]);
+    /// Finds which way the row goes at each split, wherever it comes from.
+    #[inline(always)]
+    fn pass(&self, tree: &Tree, forest: &Forest, row: &[f32], scratch: &mut Scratch) {
+        let Scratch { edges, factor, reach, below, .. } = scratch;
+        edges.clear();
+        for split in self.splits {
+            let x = row.get(split.column as usize).copied().unwrap_or(f32::NAN);
+            let left = split.test.goes_left(x, forest.library, &tree.categories);
+            let left = f64::from(u8::from(left));
+            let Edge { one, zero } = edge(edges, split.before).unwrap_or(UNASKED);
+            edges.push([
+                Edge { one: one * left, zero: split.zero_left },
+                Edge { one: one * (1.0 - left), zero: zero - split.zero_left },
+            ]);
         }
-        for side in 0..2 {
-            let (one, zero) = (V::all(one[side]), V::all(split.zero[side]));
-            let times = one.times(at).plus(zero.times(rest));
-            times.store(&mut factor[side]);
-            so_far.times(times).store(&mut reach[split.places[side] as usize]);
+        let places = self.splits.len() + self.leaves.len();
+        // What a larger tree left behind them is not looked at.
+        if reach.len() < places {
+            factor.resize(places, [Lanes::default(); 2]);
+            reach.resize(places, Lanes::default());
+            below.resize(places, Lanes::default());
         }
     }
+
+    #[inline(always)]
+    fn carry_down<V: Vector>(&self, points: &Points, scratch: &mut Scratch) {
+        let (at, rest) = (V::load(&points.at), V::load(&points.rest));
+        let Scratch { edges, factor, reach, .. } = scratch;
+        V::all(1.0).store(&mut reach[0]);
+        let splits = self.splits.iter().zip(edges.iter()).zip(factor);
+        for (index, ((split, own), factor)) in splits.enumerate() {
+            let mut so_far = V::load(&reach[index]);
+            if let Some(before) = edge(edges, split.before) {
+                // The column's factor so far is taken out, here and for all that comes.
+                so_far = so_far.over(before.divisor().factor(at, rest));
+                so_far.store(&mut reach[index]);
+            }
+            for side in 0..2 {
+                let times: V = own[side].factor(at, rest);
+                times.store(&mut factor[side]);
+                so_far.times(times).store(&mut reach[split.places[side] as usize]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn sum_up<V: Vector>(&self, points: &Points, scratch: &mut Scratch) {
+        let [at, rest, weight] = [&points.at, &points.rest, &points.weight].map(V::load);
+        let Scratch { edges, factor, reach, below, columns } = scratch;
+        for (below, &value) in below[self.splits.len()..].iter_mut().zip(self.leaves) {
+            V::all(value).times(weight).store(below);
+        }
+        for (index, split) in self.splits.iter().enumerate().rev() {
+            let [left, right] = split.places.map(|place| V::load(&below[place as usize]));
+            let [left_factor, right_factor] = [&factor[index][0], &factor[index][1]].map(V::load);
+            let [left_gain, right_gain] = edges[index].map(|edge| V::all(edge.one - edge.zero));
+            let mut sum = left.times(left_factor).plus(right.times(right_factor));
+            let mut moved = left.times(left_gain).plus(right.times(right_gain));
+            if let Some(before) = edge(edges, split.before) {
+                sum = sum.over(before.divisor().factor(at, rest));
+                // What the column has for its last split is not counted twice.
+                moved = moved.minus(V::all(before.one - before.zero).times(sum));
+            }
+            sum.store(&mut below[index]);
+            let column = &mut columns[split.column as usize];
+            V::load(column).plus(V::load(&reach[index]).times(moved)).store(column);
+        }
+    }
 }
 
+/// The edge of that number; none for [`NONE`].
 #[inline(always)]
-fn sum_up<V: Vector>(tree: &Tree, paths: &TreePaths, points: &Points, scratch: &mut Scratch) {
-    let [at, rest, weight] = [&points.at, &points.rest, &points.weight].map(V::load);
-    let Scratch { one, factor, reach, below, columns } = scratch;
-    for (below, leaf) in below[tree.nodes.len()..].iter_mut().zip(&tree.leaves) {
-        V::all(leaf.value).times(weight).store(below);
-    }
-    for (index, split) in paths.splits.iter().enumerate().rev() {
-        let [left, right] = split.places.map(|place| V::load(&below[place as usize]));
-        let [left_factor, right_factor] = [&factor[index][0], &factor[index][1]].map(V::load);
-        let left_gain = V::all(one[index][0] - split.zero[0]);
-        let right_gain = V::all(one[index][1] - split.zero[1]);
-        let mut sum = left.times(left_factor).plus(right.times(right_factor));
-        let mut moved = left.times(left_gain).plus(right.times(right_gain));
-        if split.before != NONE {
-            let (one, zero) = (one_before(one, split), split.zero_before);
-            sum = sum.over(V::all(one).times(at).plus(V::all(zero).times(rest)));
-            // What the column has for its last split is not counted twice.
-            moved = moved.minus(V::all(one - zero).times(sum));
-        }
-        sum.store(&mut below[index]);
-        let column = &mut columns[split.column as usize];
-        V::load(column).plus(V::load(&reach[index]).times(moved)).store(column);
-    }
+fn edge(edges: &[[Edge; 2]], number: u32) -> Option<Edge> {
+    (number != NONE).then(|| edges[number as usize / 2][number as usize % 2])
 }
 
 /// The widest form that the processor runs.

@@ -1,6 +1,6 @@
 //! Sixteen rows through every tree, without a branch on a row's values.
 
-use super::{LANES, Plan, Rows, Sum};
+use super::{LANES, Pick, Plan, Rows, Sum};
 use crate::forest::{Child, Tree};
 
 /// How a block takes one tree.
@@ -69,13 +69,13 @@ impl<T: Sum> Plan<T> {
 
     /// The sums of a block of rows.
     #[inline(always)]
-    pub fn sum_rows(&self, rows: Rows<'_>) -> [T; LANES] {
+    pub fn sum_rows<P: Pick>(&self, rows: Rows<'_>) -> [T; LANES] {
         rows.inputs.fill_block(rows.values, rows.columns, rows.keys);
-        self.sum_block(rows.keys)
+        self.sum_block::<P>(rows.keys)
     }
 
     #[inline(always)]
-    fn sum_block(&self, keys: &[[i32; LANES]]) -> [T; LANES] {
+    fn sum_block<P: Pick>(&self, keys: &[[i32; LANES]]) -> [T; LANES] {
         let mut sums = [self.start; LANES];
         for (tree, walk) in self.blocks.iter().zip(&self.walks) {
             let nodes = &self.mask_nodes[tree.node as usize..(tree.node + tree.nodes) as usize];
@@ -84,8 +84,9 @@ impl<T: Sum> Plan<T> {
                 MaskKind::Narrow => {
                     let found = narrow(nodes, keys);
                     if let Some((leaves, _)) = leaves.split_first_chunk::<32>() {
-                        for (sum, found) in sums.iter_mut().zip(found) {
-                            *sum = *sum + leaves[(found.trailing_zeros() & 31) as usize];
+                        let values = T::pick::<P>(leaves, &found.map(u32::trailing_zeros));
+                        for lane in 0..LANES {
+                            sums[lane] = sums[lane] + values[lane];
                         }
                     }
                 }

@@ -1,6 +1,9 @@
 //! The widest form of the block that the processor runs.
 #![allow(unsafe_code)] // Calling code compiled for AVX2 or AVX-512 is unsafe where the compiler cannot see the check.
 
+use super::pick::Each;
+#[cfg(target_arch = "x86_64")]
+use super::pick::Permute;
 use super::{LANES, Plan, Rows, Sum};
 
 /// Whether a block is worth its while: without AVX2 it takes about five times as long, and walks do better for most forests.
@@ -20,6 +23,7 @@ pub(crate) fn sum_rows<T: Sum>(plan: &Plan<T>, rows: Rows<'_>) -> [T; LANES] {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512cd")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("bmi1")
         {
@@ -31,19 +35,19 @@ pub(crate) fn sum_rows<T: Sum>(plan: &Plan<T>, rows: Rows<'_>) -> [T; LANES] {
             return unsafe { avx2(plan, rows) };
         }
     }
-    plan.sum_rows(rows)
+    plan.sum_rows::<Each>(rows)
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512vl,bmi1")]
+#[target_feature(enable = "avx512f,avx512cd,avx512vl,bmi1")]
 fn avx512<T: Sum>(plan: &Plan<T>, rows: Rows<'_>) -> [T; LANES] {
-    plan.sum_rows(rows)
+    plan.sum_rows::<Permute>(rows)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1")]
 fn avx2<T: Sum>(plan: &Plan<T>, rows: Rows<'_>) -> [T; LANES] {
-    plan.sum_rows(rows)
+    plan.sum_rows::<Each>(rows)
 }
 
 #[cfg(test)]
@@ -72,7 +76,7 @@ mod tests {
                     Rows { inputs: &kernel.inputs, values: &rows, columns: 6, keys: &mut keys };
                 form(rows).to_vec()
             };
-            assert_eq!(sums(&|rows| plan.sum_rows(rows)), expected, "plain");
+            assert_eq!(sums(&|rows| plan.sum_rows::<Each>(rows)), expected, "plain");
             assert_eq!(sums(&|rows| sum_rows(plan, rows)), expected, "the widest");
             #[cfg(target_arch = "x86_64")]
             if blocks_are_fast() {

@@ -18,6 +18,8 @@ pub(crate) struct Inputs {
     library: Library,
     positions: Vec<usize>,
     list: Vec<Input>,
+    /// The inputs by their position in a row, so that a block takes each column out of its rows once.
+    by_position: Vec<u32>,
     known: BTreeMap<Kind, u32>,
     sets: Vec<Vec<u32>>,
     known_sets: BTreeMap<Vec<u32>, u32>,
@@ -39,11 +41,22 @@ enum Kind {
 }
 
 /// A number whose order is that of the floats; both zeros are one. NaN must not come here.
+#[inline(always)]
 fn key(x: f32) -> i32 {
-    // Adding zero turns -0.0 into 0.0 and keeps everything else.
-    let bits = (x + 0.0).to_bits() as i32;
-    bits ^ ((bits >> 31) & i32::MAX)
+    // Sign and size, as a two's complement. Whole numbers only: compilers make vectors of that.
+    let sign = x.to_bits() as i32 >> 31;
+    (size(x) ^ sign) - sign
 }
+
+/// The bits of a number's absolute value: their order is that of the sizes. Above [`INFINITY`]: NaN.
+#[inline(always)]
+fn size(x: f32) -> i32 {
+    x.to_bits() as i32 & i32::MAX
+}
+
+const INFINITY: i32 = f32::INFINITY.to_bits() as i32;
+/// Up to this size a number is a zero to LightGBM.
+const ZERO: i32 = LIGHTGBM_ZERO.to_bits() as i32;
 
 fn side(left: bool) -> i32 {
     if left { LEFT } else { RIGHT }
@@ -56,6 +69,7 @@ impl Inputs {
             library,
             positions: positions.to_vec(),
             list: Vec::new(),
+            by_position: Vec::new(),
             known: BTreeMap::new(),
             sets: Vec::new(),
             known_sets: BTreeMap::new(),
@@ -127,34 +141,45 @@ impl Inputs {
         }
     }
 
+    /// To be called when the last question was asked.
+    pub fn finish(&mut self) {
+        self.by_position = (0..self.list.len() as u32).collect();
+        self.by_position.sort_by_key(|&number| self.list[number as usize].position);
+    }
+
     /// The keys of up to [`LANES`] rows; those of absent rows are arbitrary but harmless. Numbers, nearly all there
     /// is, are taken without a branch: which values are missing cannot be guessed.
     #[inline(always)]
     pub fn fill_block(&self, rows: &[f32], columns: usize, block: &mut Vec<[i32; LANES]>) {
         block.resize(self.list.len().max(1), [0; LANES]);
-        for (keys, input) in block.iter_mut().zip(&self.list) {
-            let mut values = [f32::NAN; LANES];
-            if input.position < columns {
-                for (value, row) in values.iter_mut().zip(rows.chunks_exact(columns)) {
-                    *value = row[input.position];
-                }
+        // An absent row is the first one again.
+        let starts: [usize; LANES] = std::array::from_fn(|lane| {
+            if (lane + 1) * columns <= rows.len() { lane * columns } else { 0 }
+        });
+        let mut values = [f32::NAN; LANES];
+        let mut taken = usize::MAX;
+        for &number in &self.by_position {
+            let Input { position, kind } = self.list[number as usize];
+            if position != taken {
+                taken = position;
+                values = if position < columns {
+                    starts.map(|start| rows[start + position])
+                } else {
+                    [f32::NAN; LANES]
+                };
             }
-            match input.kind {
+            let keys = &mut block[number as usize];
+            match kind {
                 Kind::Number { missing_left, zero_is_missing, .. } => {
                     let missing = side(missing_left);
-                    // Sizes beyond this are present: with -1, all of them.
-                    let least = if zero_is_missing { LIGHTGBM_ZERO } else { -1.0 };
-                    for (number, &x) in keys.iter_mut().zip(&values) {
-                        // Written so that NaN, too, is missing.
-                        let present = x.abs() > least;
-                        *number = if present { key(x) } else { missing };
+                    let least = if zero_is_missing { ZERO } else { -1 };
+                    for lane in 0..LANES {
+                        let x = values[lane];
+                        let present = (size(x) > least) & (size(x) <= INFINITY);
+                        keys[lane] = if present { key(x) } else { missing };
                     }
                 }
-                Kind::Set { .. } => {
-                    for (number, &x) in keys.iter_mut().zip(&values) {
-                        *number = self.key_of(input.kind, x);
-                    }
-                }
+                Kind::Set { .. } => *keys = values.map(|x| self.key_of(kind, x)),
             }
         }
     }

@@ -15,6 +15,7 @@
 mod block;
 mod dispatch;
 mod inputs;
+mod pick;
 mod walk;
 
 use std::ops::Add;
@@ -22,6 +23,7 @@ use std::ops::Add;
 use crate::forest::{Forest, Library, Tree};
 use block::{MaskTree, WideNode};
 use inputs::Inputs;
+use pick::Pick;
 use walk::{WalkNode, WalkTree};
 
 /// Rows that are scored side by side.
@@ -93,6 +95,8 @@ pub(crate) struct Rows<'a> {
 pub(crate) trait Sum: Copy + Default + Add<Output = Self> {
     fn from_f64(value: f64) -> Self;
     fn to_f64(self) -> f64;
+    /// The value at each place, as [`Pick`] does it.
+    fn pick<P: Pick>(values: &[Self; 32], places: &[u32; LANES]) -> [Self; LANES];
 }
 
 impl Sum for f32 {
@@ -102,6 +106,10 @@ impl Sum for f32 {
     fn to_f64(self) -> f64 {
         f64::from(self)
     }
+    #[inline(always)]
+    fn pick<P: Pick>(values: &[f32; 32], places: &[u32; LANES]) -> [f32; LANES] {
+        P::singles(values, places)
+    }
 }
 
 impl Sum for f64 {
@@ -110,6 +118,10 @@ impl Sum for f64 {
     }
     fn to_f64(self) -> f64 {
         self
+    }
+    #[inline(always)]
+    fn pick<P: Pick>(values: &[f64; 32], places: &[u32; LANES]) -> [f64; LANES] {
+        P::doubles(values, places)
     }
 }
 
@@ -131,6 +143,7 @@ impl Kernel {
             Library::XgBoost => Trees::F32(Plan::new(forest, forest.start, &mut inputs)),
             Library::LightGbm => Trees::F64(Plan::new(forest, 0.0, &mut inputs)),
         };
+        inputs.finish();
         Kernel { inputs, trees }
     }
 
