@@ -43,6 +43,8 @@ pub struct Options {
     pub warm_up_seconds: u32,
     /// `exactly_once`, `at_least_once`.
     pub deliveries: Vec<String>,
+    /// Properties of the broker, `NAME=VALUE`.
+    pub broker: Vec<String>,
     /// A folder for what the service said, and for the latency of each action as CSV.
     pub keep: Option<std::path::PathBuf>,
 }
@@ -79,6 +81,8 @@ pub struct Run {
 pub struct Report {
     /// Accounts.
     pub accounts: u32,
+    /// The folder of Kafka's log, if it has one of its own (`STACK_KAFKA_LOG`).
+    pub kafka_log: Option<String>,
     /// Seconds from the start of a process to being live, with all accounts in Redis, by delivery.
     pub start_s: BTreeMap<String, f64>,
     /// The measurements.
@@ -97,9 +101,15 @@ impl Report {
 pub fn run(options: &Options, say: &mut dyn FnMut(String)) -> Report {
     let scratch = Scratch::new();
     configure(&scratch);
-    let mut report = Report { accounts: options.accounts, ..Report::default() };
+    let kafka_log = std::env::var("STACK_KAFKA_LOG").ok().filter(|folder| !folder.is_empty());
+    if let Some(folder) = &kafka_log {
+        say(format!("Kafka's log lies in {folder}"));
+    }
+    let mut report = Report { accounts: options.accounts, kafka_log, ..Report::default() };
     for delivery in &options.deliveries {
-        let stack = Stack::up();
+        let broker: Vec<&str> =
+            options.broker.iter().flat_map(|property| ["--set", property.as_str()]).collect();
+        let stack = Stack::up_with(&broker);
         let mut bench = Bench::new(options, delivery, &stack, &scratch);
         let filled = bench.backlog("fill", u64::from(options.accounts) * 2);
         say(shown(&filled));
