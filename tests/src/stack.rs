@@ -33,6 +33,8 @@ pub struct Record {
 pub struct Stack {
     folder: PathBuf,
     env: BTreeMap<String, String>,
+    /// Of the environment of `scripts/stack`.
+    variables: Vec<(&'static str, PathBuf)>,
     _scratch: Scratch,
 }
 
@@ -44,9 +46,14 @@ impl Stack {
 
     /// As [`Self::up`], with more options of `scripts/stack up`.
     pub fn up_with(options: &[&str]) -> Self {
+        Self::up_where(Vec::new(), options)
+    }
+
+    /// As [`Self::up_with`], with variables of the environment.
+    pub fn up_where(variables: Vec<(&'static str, PathBuf)>, options: &[&str]) -> Self {
         let scratch = Scratch::new();
-        let mut stack =
-            Self { folder: scratch.path("stack"), env: BTreeMap::new(), _scratch: scratch };
+        let folder = scratch.path("stack");
+        let mut stack = Self { folder, env: BTreeMap::new(), variables, _scratch: scratch };
         let words: Vec<&str> = ["up"].iter().chain(options).copied().collect();
         stack.run(&words);
         let env = std::fs::read_to_string(stack.folder.join("env")).expect("`up` writes it");
@@ -64,6 +71,7 @@ impl Stack {
             .args(words)
             .arg("--dir")
             .arg(&self.folder)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .output()
             .expect("scripts/stack can be run");
         let said = String::from_utf8_lossy(&out.stderr);

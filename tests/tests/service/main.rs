@@ -6,6 +6,7 @@ mod carry;
 mod conservation;
 mod erase;
 mod faults;
+mod kafka_log;
 mod layout;
 mod lost;
 mod paused;
