@@ -63,6 +63,28 @@ proptest! {
 }
 
 #[test]
+fn a_column_that_the_rows_lack_is_missing_in_blocks_too() {
+    // The second column sends missing values left at one split, right at the other.
+    let text = "tree\nversion=v4\nmax_feature_idx=1\nobjective=binary\n\n\
+        Tree=0\nnum_leaves=3\nsplit_feature=0 1\nthreshold=0.5 7\ndecision_type=8 10\nleft_child=-1 -2\nright_child=1 -3\n\
+        leaf_value=1 2 4\n\n\
+        Tree=1\nnum_leaves=2\nsplit_feature=1\nthreshold=7\ndecision_type=8\nleft_child=-1\nright_child=-2\n\
+        leaf_value=8 16\n\nend of trees\n";
+    let forest = lightgbm::from_text(text.as_bytes()).unwrap();
+    let rows: Vec<f32> = (0..16).map(|i| i as f32 / 8.0).collect();
+    let expected: Vec<f64> = rows.iter().map(|&x| forest.margin(&[x])).collect();
+    assert_eq!((expected[0], expected[15]), (17.0, 18.0));
+    let margins = |kernel: &Kernel| {
+        let mut out = Vec::new();
+        kernel.margins(&rows, 1, &mut out).unwrap();
+        out
+    };
+    assert_eq!(margins(&Kernel::new(&forest)), expected);
+    assert_eq!(margins(&Kernel::with_columns(&forest, &[0])), expected);
+    assert_eq!(margins(&Kernel::with_columns(&forest, &[])), [forest.margin(&[]); 16]);
+}
+
+#[test]
 fn rows_of_another_shape_are_refused() {
     let stump = "tree\nversion=v4\nmax_feature_idx=1\nobjective=binary\n\nTree=0\nnum_leaves=1\nleaf_value=0.5\n\nend of trees\n";
     let forest = lightgbm::from_text(stump.as_bytes()).unwrap();

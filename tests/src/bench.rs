@@ -81,8 +81,10 @@ pub struct Run {
 pub struct Report {
     /// Accounts.
     pub accounts: u32,
-    /// The folder of Kafka's log, if it has one of its own (`STACK_KAFKA_LOG`).
+    /// The folder in which Kafka's log has its own, if it was told where (`STACK_KAFKA_LOG`).
     pub kafka_log: Option<String>,
+    /// The broker's properties that were given.
+    pub broker: Vec<String>,
     /// Seconds from the start of a process to being live, with all accounts in Redis, by delivery.
     pub start_s: BTreeMap<String, f64>,
     /// The measurements.
@@ -105,7 +107,12 @@ pub fn run(options: &Options, say: &mut dyn FnMut(String)) -> Report {
     if let Some(folder) = &kafka_log {
         say(format!("Kafka's log lies in {folder}"));
     }
-    let mut report = Report { accounts: options.accounts, kafka_log, ..Report::default() };
+    let mut report = Report {
+        accounts: options.accounts,
+        kafka_log,
+        broker: options.broker.clone(),
+        ..Report::default()
+    };
     for delivery in &options.deliveries {
         let broker: Vec<&str> =
             options.broker.iter().flat_map(|property| ["--set", property.as_str()]).collect();

@@ -65,7 +65,7 @@ struct Part<'a> {
 }
 
 /// What stands on an edge.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 struct Edge {
     /// `o`: 1 if the row passes all splits of that column so far, else 0.
     one: f64,

@@ -67,8 +67,13 @@ mod tests {
             let forest = lightgbm::from_text(file).unwrap();
             let kernel = Kernel::new(&forest);
             let Trees::F64(plan) = &kernel.trees else { panic!("LightGBM sums in f64") };
-            let rows: Vec<f32> =
+            let mut rows: Vec<f32> =
                 (0..LANES * 6).map(|i| (i * 37 % 101) as f32 / 25.0 - 2.0).collect();
+            let awkward = [f32::NAN, -0.0, f32::INFINITY, f32::NEG_INFINITY, 1e-35, -1e-38];
+            for (place, value) in awkward.into_iter().enumerate() {
+                // In every column once, in rows of their own.
+                (0..6).for_each(|column| rows[6 * (2 * place + column % 2) + column] = value);
+            }
             let expected: Vec<f64> = rows.chunks(6).map(|row| forest.margin(row)).collect();
             let mut keys = Vec::new();
             let mut sums = |form: &dyn Fn(Rows<'_>) -> [f64; LANES]| {

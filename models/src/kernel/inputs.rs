@@ -151,6 +151,7 @@ impl Inputs {
     /// is, are taken without a branch: which values are missing cannot be guessed.
     #[inline(always)]
     pub fn fill_block(&self, rows: &[f32], columns: usize, block: &mut Vec<[i32; LANES]>) {
+        debug_assert_eq!(self.by_position.len(), self.list.len(), "`finish` was not called");
         block.resize(self.list.len().max(1), [0; LANES]);
         // An absent row is the first one again.
         let starts: [usize; LANES] = std::array::from_fn(|lane| {

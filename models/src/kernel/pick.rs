@@ -71,7 +71,6 @@ mod tests {
     use super::*;
 
     /// Compiled for what [`Permute`] needs.
-    #[allow(unsafe_code)]
     #[target_feature(enable = "avx512f")]
     fn permuted(
         singles: &[f32; 32],
