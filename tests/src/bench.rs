@@ -43,8 +43,6 @@ pub struct Options {
     pub warm_up_seconds: u32,
     /// `exactly_once`, `at_least_once`.
     pub deliveries: Vec<String>,
-    /// Properties of the broker, `NAME=VALUE`.
-    pub broker: Vec<String>,
     /// A folder for what the service said, and for the latency of each action as CSV.
     pub keep: Option<std::path::PathBuf>,
 }
@@ -83,8 +81,6 @@ pub struct Report {
     pub accounts: u32,
     /// The folder in which Kafka's log has its own, if it was told where (`STACK_KAFKA_LOG`).
     pub kafka_log: Option<String>,
-    /// The broker's properties that were given.
-    pub broker: Vec<String>,
     /// Seconds from the start of a process to being live, with all accounts in Redis, by delivery.
     pub start_s: BTreeMap<String, f64>,
     /// The measurements.
@@ -107,16 +103,9 @@ pub fn run(options: &Options, say: &mut dyn FnMut(String)) -> Report {
     if let Some(folder) = &kafka_log {
         say(format!("Kafka's log lies in {folder}"));
     }
-    let mut report = Report {
-        accounts: options.accounts,
-        kafka_log,
-        broker: options.broker.clone(),
-        ..Report::default()
-    };
+    let mut report = Report { accounts: options.accounts, kafka_log, ..Report::default() };
     for delivery in &options.deliveries {
-        let broker: Vec<&str> =
-            options.broker.iter().flat_map(|property| ["--set", property.as_str()]).collect();
-        let stack = Stack::up_with(&broker);
+        let stack = Stack::up();
         let mut bench = Bench::new(options, delivery, &stack, &scratch);
         let filled = bench.backlog("fill", u64::from(options.accounts) * 2);
         say(shown(&filled));

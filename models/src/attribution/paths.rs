@@ -17,8 +17,8 @@ use super::quadrature::{LANES, Lanes, Points, rule};
 use super::vector::Vector;
 use crate::forest::{Child, Forest, Test, Tree};
 
-/// What does not depend on the row. Each explanation reads it from the first byte to the last, mostly from memory far away: it is small,
-/// and in one piece for each kind of thing.
+/// What does not depend on the row. Each explanation reads it from the first byte to the last: it is small, and in one piece for each
+/// kind of thing.
 #[derive(Debug, Clone)]
 pub(super) struct Paths {
     trees: Vec<TreePaths>,
@@ -51,7 +51,7 @@ struct Split {
     zero_left: f64,
 }
 
-// Its size is what an explanation costs beside its arithmetic.
+// Each explanation reads all of them.
 const _: () = assert!(size_of::<Split>() <= 40);
 
 const NONE: u32 = u32::MAX;
@@ -112,8 +112,8 @@ impl Paths {
             let groups = add_splits(tree, &mut splits);
             trees.push(TreePaths { splits: tree.nodes.len(), groups });
         }
-        let values = |tree: &Tree| tree.leaves.iter().map(|leaf| leaf.value).collect::<Vec<f64>>();
-        let leaves = forest.trees.iter().flat_map(values).collect();
+        let leaves = forest.trees.iter().flat_map(|tree| &tree.leaves);
+        let leaves = leaves.map(|leaf| leaf.value).collect();
         let groups = trees.iter().map(|tree| tree.groups).max().unwrap_or(0);
         let used = |groups| trees.iter().any(|tree| tree.groups == groups);
         let rules = (1..=groups).map(|groups| if used(groups) { rule(groups) } else { Vec::new() });

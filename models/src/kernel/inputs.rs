@@ -55,8 +55,18 @@ fn size(x: f32) -> i32 {
 }
 
 const INFINITY: i32 = f32::INFINITY.to_bits() as i32;
-/// Up to this size a number is a zero to LightGBM.
-const ZERO: i32 = LIGHTGBM_ZERO.to_bits() as i32;
+
+/// The size above which a number is not missing.
+fn least(zero_is_missing: bool) -> i32 {
+    if zero_is_missing { LIGHTGBM_ZERO.to_bits() as i32 } else { -1 }
+}
+
+/// The key of a number that is not missing, else `missing`.
+#[inline(always)]
+fn number(x: f32, least: i32, missing: i32) -> i32 {
+    let present = (size(x) > least) & (size(x) <= INFINITY);
+    if present { key(x) } else { missing }
+}
 
 fn side(left: bool) -> i32 {
     if left { LEFT } else { RIGHT }
@@ -118,8 +128,7 @@ impl Inputs {
     fn key_of(&self, kind: Kind, x: f32) -> i32 {
         match kind {
             Kind::Number { missing_left, zero_is_missing, .. } => {
-                let missing = x.is_nan() || (zero_is_missing && x.abs() <= LIGHTGBM_ZERO);
-                if missing { side(missing_left) } else { key(x) }
+                number(x, least(zero_is_missing), side(missing_left))
             }
             Kind::Set { set, in_set_left, missing_left, .. } => {
                 let set = &self.sets[set as usize];
@@ -159,8 +168,8 @@ impl Inputs {
         });
         let mut values = [f32::NAN; LANES];
         let mut taken = usize::MAX;
-        for &number in &self.by_position {
-            let Input { position, kind } = self.list[number as usize];
+        for &input in &self.by_position {
+            let Input { position, kind } = self.list[input as usize];
             if position != taken {
                 taken = position;
                 values = if position < columns {
@@ -169,15 +178,12 @@ impl Inputs {
                     [f32::NAN; LANES]
                 };
             }
-            let keys = &mut block[number as usize];
+            let keys = &mut block[input as usize];
             match kind {
                 Kind::Number { missing_left, zero_is_missing, .. } => {
-                    let missing = side(missing_left);
-                    let least = if zero_is_missing { ZERO } else { -1 };
+                    let (least, missing) = (least(zero_is_missing), side(missing_left));
                     for lane in 0..LANES {
-                        let x = values[lane];
-                        let present = (size(x) > least) & (size(x) <= INFINITY);
-                        keys[lane] = if present { key(x) } else { missing };
+                        keys[lane] = number(values[lane], least, missing);
                     }
                 }
                 Kind::Set { .. } => *keys = values.map(|x| self.key_of(kind, x)),

@@ -29,9 +29,6 @@ struct Args {
     /// How outputs are delivered, comma-separated.
     #[arg(long, value_delimiter = ',', default_value = "exactly_once,at_least_once")]
     delivery: Vec<String>,
-    /// A property of the broker; may be repeated.
-    #[arg(long = "set", value_name = "NAME=VALUE")]
-    broker: Vec<String>,
     /// A folder for the service's log (with debug lines) and the latency of each action as CSV.
     #[arg(long, value_name = "FOLDER")]
     keep: Option<std::path::PathBuf>,
@@ -39,16 +36,8 @@ struct Args {
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command")]
 fn main() -> ExitCode {
-    let Args {
-        accounts,
-        events,
-        rates,
-        seconds,
-        warm_up_seconds,
-        delivery: deliveries,
-        broker,
-        keep,
-    } = Args::parse();
+    let Args { accounts, events, rates, seconds, warm_up_seconds, delivery: deliveries, keep } =
+        Args::parse();
     let known = ["exactly_once", "at_least_once"];
     if let Some(other) = deliveries.iter().find(|d| !known.contains(&d.as_str())) {
         eprintln!("no delivery is called `{other}`\nhint: there are {}", known.join(" and "));
@@ -64,8 +53,7 @@ fn main() -> ExitCode {
         eprintln!("{}: {e}", folder.display());
         return ExitCode::from(2);
     }
-    let options =
-        Options { accounts, events, rates, seconds, warm_up_seconds, deliveries, broker, keep };
+    let options = Options { accounts, events, rates, seconds, warm_up_seconds, deliveries, keep };
     let report = run(&options, &mut |line| println!("{line}"));
     match serde_json::to_string(&report) {
         Ok(text) => println!("{text}"),
