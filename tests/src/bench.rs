@@ -5,6 +5,7 @@ mod actions;
 mod feeder;
 
 use crate::instance::{Instance, Setup, free_port};
+use crate::process::{cpu_seconds, policy, resident_bytes};
 use crate::stack::Stack;
 use crate::support::Scratch;
 use actions::Actions;
@@ -25,8 +26,6 @@ const TREES: u32 = 300;
 const LEAVES: u32 = 31;
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(900);
-/// The kernel's ticks of CPU time per second, as `/proc` counts them on every Linux of these days.
-const TICKS: f64 = 100.0;
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
@@ -81,6 +80,8 @@ pub struct Report {
     pub accounts: u32,
     /// The folder in which Kafka's log has its own, if it was told where (`STACK_KAFKA_LOG`).
     pub kafka_log: Option<String>,
+    /// How the kernel shares the cores out among what is measured: `rr`, `batch`.
+    pub policy: &'static str,
     /// Seconds from the start of a process to being live, with all accounts in Redis, by delivery.
     pub start_s: BTreeMap<String, f64>,
     /// The measurements.
@@ -103,7 +104,9 @@ pub fn run(options: &Options, say: &mut dyn FnMut(String)) -> Report {
     if let Some(folder) = &kafka_log {
         say(format!("Kafka's log lies in {folder}"));
     }
-    let mut report = Report { accounts: options.accounts, kafka_log, ..Report::default() };
+    let (policy, _) = policy("self").expect("this runs");
+    say(format!("everything runs by the policy {policy}"));
+    let mut report = Report { accounts: options.accounts, kafka_log, policy, ..Report::default() };
     for delivery in &options.deliveries {
         let stack = Stack::up();
         let mut bench = Bench::new(options, delivery, &stack, &scratch);
@@ -299,7 +302,7 @@ impl<'a> Bench<'a> {
             ("detector", self.service().id()),
             ("client", std::process::id()),
         ];
-        all.into_iter().map(|(name, id)| (name, cpu_seconds(id))).collect()
+        all.into_iter().map(|(name, id)| (name, cpu_seconds(id).expect("it runs"))).collect()
     }
 
     fn message(&mut self, fill: bool, out: &mut Vec<u8>) {
@@ -352,7 +355,7 @@ impl<'a> Bench<'a> {
             actions: 0,
             lost: events.saturating_sub(taken).max(self.uncommitted()),
             duplicated: 0,
-            resident_bytes: crate::burst::resident_bytes(self.service().id()).unwrap_or(0),
+            resident_bytes: resident_bytes(self.service().id()).unwrap_or(0),
         }
     }
 
@@ -471,13 +474,4 @@ fn account_of(message: &[u8]) -> &[u8] {
 
 fn spent(before: &Cpu, after: Cpu) -> Cpu {
     after.into_iter().map(|(name, at)| (name, at - before.get(name).unwrap_or(&0.0))).collect()
-}
-
-/// CPU time of a process so far.
-fn cpu_seconds(id: u32) -> f64 {
-    let text = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("the process runs");
-    let fields: Vec<&str> =
-        text.rsplit(')').next().expect("it has a name").split_whitespace().collect();
-    let ticks = |at: usize| fields[at].parse::<f64>().expect("a number");
-    (ticks(11) + ticks(12)) / TICKS
 }

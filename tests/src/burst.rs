@@ -2,6 +2,7 @@
 
 use crate::chaos::proxy::Proxy;
 use crate::instance::{Instance, Setup, free_port};
+use crate::process::resident_bytes;
 use crate::stack::Stack;
 use crate::support::{Scratch, stream};
 use detector::simulate::{Plan, write_stream};
@@ -184,11 +185,4 @@ impl Write for Lines<'_> {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-/// Memory of a process that is in use now.
-pub fn resident_bytes(id: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let line = text.lines().find(|line| line.starts_with("VmRSS"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? << 10)
 }

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod burst;
 pub mod chaos;
 pub mod instance;
+pub mod process;
 pub mod stack;
 pub mod stand_in;
 pub mod support;

@@ -10,6 +10,7 @@ mod kafka_log;
 mod layout;
 mod lost;
 mod paused;
+mod real_time;
 mod rebuild;
 mod refusals;
 mod reload;

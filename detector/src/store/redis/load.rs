@@ -31,7 +31,7 @@ impl<S: Shards> Store<S> {
         let Some((base, _)) = self.confirmed("load")?.base else {
             return Err(RedisStoreError::OutOfTurn { what: "load", first: "recover" });
         };
-        let (read, tidy) = self.read_at(base, each, progress)?;
+        let (read, tidy) = self.read_at(base, each, progress, Beside::Nobody)?;
         for (shard, header) in (0..).zip(&self.my_headers("load")?) {
             read.whole(shard, header)?;
         }
@@ -63,7 +63,7 @@ impl<S: Shards> Store<S> {
     ) -> Result<u64, RedisStoreError> {
         let what = "read as a standby";
         let before = self.headers(what)?;
-        let (read, _) = self.read_at(base, each, progress)?;
+        let (read, _) = self.read_at(base, each, progress, Beside::Owner)?;
         let after = self.headers(what)?;
         for (shard, (before, after)) in (0..).zip(before.iter().zip(&after)) {
             // A begin withdraws a checkpoint before the first record is written over it. Numbers that went back say
@@ -101,29 +101,17 @@ impl<S: Shards> Store<S> {
         base: Tag,
         mut each: impl FnMut(&Name, &[u8]) -> Result<(), String>,
         mut progress: impl FnMut(u64),
+        beside: Beside,
     ) -> Result<(Read, Names), RedisStoreError> {
-        // A name may come twice. 128 random-keyed bits of it, so that memory stays small and two are never taken for
-        // one.
-        let hasher = SipHasher13::new_with_keys(random(), random());
-        let mut seen: HashTable<u128> = HashTable::new();
+        let mut seen = Seen::new();
         let mut tidy = Names::default();
         let shards = self.shards.count();
         let mut done = Read { at_base: 0, by_shard: vec![0; usize::from(shards)] };
-        let mut seen_of = 0;
         let mut failure = None;
         let drop_older = self.lease.as_ref().is_some_and(|lease| lease.drop_older);
         let read = self.shards.records(&mut |shard, name, bytes| {
-            // Shard by shard: what the others had needs no memory any more.
-            if shard != seen_of {
-                seen.clear();
-                seen_of = shard;
-            }
-            let mut hash = hasher;
-            name.hash(&mut hash);
-            let hash = hash.finish128().as_u128();
-            match seen.entry(hash as u64, |other| *other == hash, |other| *other as u64) {
-                Entry::Occupied(_) => return Ok(()),
-                Entry::Vacant(place) => drop(place.insert(hash)),
+            if beside == Beside::Owner && seen.again(shard, &name) {
+                return Ok(());
             }
             let mut fail = |why: &str| {
                 failure = Some(damaged(&name, why));
@@ -158,6 +146,49 @@ impl<S: Shards> Store<S> {
         read.map_err(|why| RedisStoreError::from_call("load", why))?;
         progress(done.at_base);
         Ok((done, tidy))
+    }
+}
+
+/// Who else writes while records are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// The lease is held: an index stands still, and has each name once.
+    Nobody,
+    /// Names move from block to block, and one may come twice.
+    Owner,
+}
+
+/// The names of a shard that have come.
+struct Seen {
+    /// Records come shard by shard: what the others had needs no memory any more.
+    shard: u16,
+    hasher: SipHasher13,
+    /// 128 random-keyed bits of each name, so that memory stays small and two are never taken for one.
+    hashes: HashTable<u128>,
+}
+
+impl Seen {
+    fn new() -> Self {
+        let hasher = SipHasher13::new_with_keys(random(), random());
+        Self { shard: 0, hasher, hashes: HashTable::new() }
+    }
+
+    /// Takes a name down; true if it was there.
+    fn again(&mut self, shard: u16, name: &Name) -> bool {
+        if shard != self.shard {
+            self.hashes.clear();
+            self.shard = shard;
+        }
+        let mut hash = self.hasher;
+        name.hash(&mut hash);
+        let hash = hash.finish128().as_u128();
+        match self.hashes.entry(hash as u64, |other| *other == hash, |other| *other as u64) {
+            Entry::Occupied(_) => true,
+            Entry::Vacant(place) => {
+                place.insert(hash);
+                false
+            }
+        }
     }
 }
 
