@@ -103,14 +103,14 @@ impl<S: Shards> Store<S> {
         mut progress: impl FnMut(u64),
         beside: Beside,
     ) -> Result<(Read, Names), RedisStoreError> {
-        let mut seen = Seen::new();
+        let mut seen = Seen::new(beside, self.shards.count());
         let mut tidy = Names::default();
         let shards = self.shards.count();
-        let mut done = Read { at_base: 0, by_shard: vec![0; usize::from(shards)] };
+        let mut at_base = 0;
         let mut failure = None;
         let drop_older = self.lease.as_ref().is_some_and(|lease| lease.drop_older);
         let read = self.shards.records(&mut |shard, name, bytes| {
-            if beside == Beside::Owner && seen.again(shard, &name) {
+            if seen.again(shard, &name) {
                 return Ok(());
             }
             let mut fail = |why: &str| {
@@ -126,13 +126,10 @@ impl<S: Shards> Store<S> {
                 if let Err(why) = each(&name, value) {
                     return fail(&why);
                 }
-                done.at_base += 1;
-                if done.at_base.is_multiple_of(EVERY) {
-                    progress(done.at_base);
+                at_base += 1;
+                if u64::is_multiple_of(at_base, EVERY) {
+                    progress(at_base);
                 }
-            }
-            if let Some(count) = done.by_shard.get_mut(usize::from(shard)) {
-                *count += 1;
             }
             let older = drop_older && record.versions().count() > 1;
             if value.is_none() || record.ahead_of(base) || older {
@@ -144,51 +141,87 @@ impl<S: Shards> Store<S> {
             return Err(failure);
         }
         read.map_err(|why| RedisStoreError::from_call("load", why))?;
-        progress(done.at_base);
-        Ok((done, tidy))
+        progress(at_base);
+        Ok((seen.read(at_base), tidy))
     }
 }
 
 /// Who else writes while records are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Beside {
-    /// The lease is held: an index stands still, and has each name once.
+    /// The lease is held: nobody. What stands twice in an index is damage, which is seen at the end of a shard.
     Nobody,
-    /// Names move from block to block, and one may come twice.
+    /// What is removed and comes again meanwhile has its name in another place, too.
     Owner,
 }
 
-/// The names of a shard that have come.
+/// Which names have come. Records come shard by shard.
 struct Seen {
-    /// Records come shard by shard: what the others had needs no memory any more.
+    beside: Beside,
     shard: u16,
     hasher: SipHasher13,
-    /// 128 random-keyed bits of each name, so that memory stays small and two are never taken for one.
-    hashes: HashTable<u128>,
+    /// 128 random-keyed bits of each name of this shard, so that memory stays small and two are never taken for one.
+    table: HashTable<u128>,
+    /// The same, where it only matters how many there are: a table of them is a miss of the caches for each record.
+    list: Vec<u128>,
+    /// Different names of the shards that have ended.
+    counts: Vec<u64>,
+    /// Shards of which a name was taken twice.
+    twice: Vec<u16>,
 }
 
 impl Seen {
-    fn new() -> Self {
-        let hasher = SipHasher13::new_with_keys(random(), random());
-        Self { shard: 0, hasher, hashes: HashTable::new() }
+    fn new(beside: Beside, shards: u16) -> Self {
+        Self {
+            beside,
+            shard: 0,
+            hasher: SipHasher13::new_with_keys(random(), random()),
+            table: HashTable::new(),
+            list: Vec::new(),
+            counts: vec![0; shards.into()],
+            twice: Vec::new(),
+        }
     }
 
-    /// Takes a name down; true if it was there.
+    /// Takes a name down. True if it is known to have come.
     fn again(&mut self, shard: u16, name: &Name) -> bool {
         if shard != self.shard {
-            self.hashes.clear();
+            self.end_of_shard();
             self.shard = shard;
         }
         let mut hash = self.hasher;
         name.hash(&mut hash);
         let hash = hash.finish128().as_u128();
-        match self.hashes.entry(hash as u64, |other| *other == hash, |other| *other as u64) {
+        if self.beside == Beside::Nobody {
+            self.list.push(hash);
+            return false;
+        }
+        match self.table.entry(hash as u64, |other| *other == hash, |other| *other as u64) {
             Entry::Occupied(_) => true,
             Entry::Vacant(place) => {
                 place.insert(hash);
                 false
             }
         }
+    }
+
+    fn end_of_shard(&mut self) {
+        let came = self.list.len();
+        self.list.sort_unstable();
+        self.list.dedup();
+        if self.list.len() < came {
+            self.twice.push(self.shard);
+        }
+        if let Some(count) = self.counts.get_mut(usize::from(self.shard)) {
+            *count += (self.list.len() + self.table.len()) as u64;
+        }
+        self.list.clear();
+        self.table.clear();
+    }
+
+    fn read(mut self, at_base: u64) -> Read {
+        self.end_of_shard();
+        Read { at_base, by_shard: self.counts, twice: self.twice }
     }
 }
 
@@ -198,12 +231,18 @@ struct Read {
     at_base: u64,
     /// All records, by shard.
     by_shard: Vec<u64>,
+    /// Shards of which a record was handed over twice.
+    twice: Vec<u16>,
 }
 
 impl Read {
     /// That a shard has all records that its header counts.
     fn whole(&self, shard: u16, header: &Header) -> Result<(), RedisStoreError> {
         let found = self.by_shard.get(usize::from(shard)).copied().unwrap_or_default();
+        if self.twice.contains(&shard) {
+            let what = format!("shard {shard}: a record is named twice");
+            return Err(RedisStoreError::Damaged { what });
+        }
         if found == header.records {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! The index of names against a real Redis: it names what is there, whatever happened.
 
 use super::super::config::RedisSection;
-use super::super::names::Name;
+use super::super::names::{Keys, Name};
 use super::super::server::RedisShards;
 use super::super::shards::Shards;
 use super::super::store::Store;
@@ -84,12 +84,46 @@ fn a_record_that_somebody_removed_is_missed() {
         let text = error.to_string();
         assert!(text.contains("were written") && text.contains("--rebuild-from"), "{text}");
     }
+    // Also when it was written again since.
+    store.checkpoint(&at(2), [(name(7), Some(vec![2]))]).expect("a checkpoint");
+    let error = store.load(|_, _| Ok(()), |_| {}).expect_err("its name stands twice");
+    assert!(error.to_string().contains("named twice"), "{error}");
     // What that asks for.
-    assert_eq!(store.erase_all().expect("erases"), 99);
+    assert_eq!(store.erase_all().expect("erases"), 100);
     store.first_checkpoint(&at(0)).expect("a first checkpoint");
     let records = (0..100).map(|i| (name(i), Some(vec![2])));
     store.checkpoint(&at(1), records).expect("a checkpoint");
     assert_eq!(load(&mut store).len(), 100);
+}
+
+#[test]
+fn a_name_that_stands_twice_is_damage_to_the_owner_and_one_record_to_a_standby() {
+    let server = Server::start(&[]);
+    let section = RedisSection { shards: 1, ..server.section() };
+    let mut store = server.store(&section);
+    up(&mut store, None);
+    let records = (0..20).map(|i| (name(i), Some(vec![1])));
+    store.checkpoint(&at(1), records).expect("a checkpoint");
+    let mut standby = server.store(&section);
+    let (base, _) = standby.peek_base().expect("reads").expect("there is one");
+
+    let index = Keys { prefix: section.prefix.clone(), shards: 1 }.index(0);
+    let mut redis = server.connection();
+    let block: Vec<u8> = redis::cmd("HGET").arg(&index).arg(0).query(&mut redis).expect("reads");
+    let twice = [&block[..], &block[..]].concat();
+    redis::cmd("HSET").arg(&index).arg(0).arg(twice).exec(&mut redis).expect("writes");
+
+    let error = store.load(|_, _| Ok(()), |_| {}).expect_err("names stand twice");
+    assert!(error.to_string().contains("named twice"), "{error}");
+    let mut names = Vec::new();
+    let mut take = |name: &Name, _: &[u8]| {
+        names.push(name.clone());
+        Ok(())
+    };
+    assert_eq!(standby.peek_load(base, &mut take, |_| {}).expect("reads"), 20);
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 20);
 }
 
 #[test]
