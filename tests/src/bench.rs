@@ -3,6 +3,7 @@
 
 mod actions;
 mod feeder;
+mod pauses;
 
 use crate::instance::{Instance, Setup, free_port};
 use crate::process::{cpu_seconds, policy, resident_bytes};
@@ -14,6 +15,7 @@ use detector::kafka::journal::Offsets;
 use detector::kafka::topics::Topics;
 use detector::workload::{Workload, random_bundle};
 use feeder::Feeder;
+use pauses::Pauses;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde::Serialize;
@@ -38,7 +40,7 @@ pub struct Options {
     pub rates: Vec<u32>,
     /// How long each rate is held.
     pub seconds: u32,
-    /// How long it is held before that: a broker that has just begun compiles its own code for the first seconds.
+    /// How long it is held before that, half of the time at half the rate: a broker that has just begun compiles its own code, which is not measured.
     pub warm_up_seconds: u32,
     /// `exactly_once`, `at_least_once`.
     pub deliveries: Vec<String>,
@@ -63,6 +65,9 @@ pub struct Run {
     pub cpu_us_per_event: BTreeMap<&'static str, f64>,
     /// Milliseconds from producing an event to seeing its action: the shares that came sooner.
     pub latency_ms: BTreeMap<&'static str, f64>,
+    /// Milliseconds, above one at a time, for which a core was with none of what is measured while a rate was held: the `longest`, and the
+    /// `total` over all cores. Empty without a real-time policy.
+    pub pauses_ms: BTreeMap<&'static str, f64>,
     /// Actions seen.
     pub actions: u64,
     /// Events that were not taken, or not committed.
@@ -126,8 +131,12 @@ pub fn run(options: &Options, say: &mut dyn FnMut(String)) -> Report {
         };
         bench.tidy_redis();
         for rate in rates {
-            if options.warm_up_seconds > 0 {
-                bench.paced(rate, options.warm_up_seconds);
+            // Half the rate at first: a compiler that comes after the others gets nowhere where they take all there is.
+            let half_s = options.warm_up_seconds / 2;
+            for (rate, seconds) in [(rate / 2, half_s), (rate, options.warm_up_seconds - half_s)] {
+                if seconds > 0 {
+                    bench.paced(rate, seconds);
+                }
             }
             let paced = bench.paced(rate, options.seconds);
             say(shown(&paced));
@@ -152,8 +161,12 @@ fn shown(run: &Run) -> String {
         true => String::new(),
         false => format!("; produce to action, ms: {}", list(&run.latency_ms, 1)),
     };
+    let pauses = match run.pauses_ms.is_empty() {
+        true => String::new(),
+        false => format!("; pauses of a core, ms: {}", list(&run.pauses_ms, 1)),
+    };
     format!(
-        "{} {}: {} events, {:.0} per second{rate}; CPU us per event: {}{latency}; {} actions, {} lost, {} twice; {} MB",
+        "{} {}: {} events, {:.0} per second{rate}; CPU us per event: {}{latency}{pauses}; {} actions, {} lost, {} twice; {} MB",
         run.delivery,
         run.what,
         run.events,
@@ -352,6 +365,7 @@ impl<'a> Bench<'a> {
                 .map(|(name, seconds)| (name, seconds * 1e6 / events as f64))
                 .collect(),
             latency_ms: BTreeMap::new(),
+            pauses_ms: BTreeMap::new(),
             actions: 0,
             lost: events.saturating_sub(taken).max(self.uncommitted()),
             duplicated: 0,
@@ -407,6 +421,7 @@ impl<'a> Bench<'a> {
             messages.push(message);
         }
         let watch = Actions::watch(self.stack);
+        let pauses = Pauses::watch();
         let already = self.taken();
         let (begun, before) = (Instant::now(), self.cpu());
         let begun_unix_ms = unix_ms();
@@ -428,7 +443,9 @@ impl<'a> Bench<'a> {
         self.until_taken(already + events, begun);
         let took = begun.elapsed().as_secs_f64();
         let cpu = spent(&before, self.cpu());
+        let pauses_ms = pauses.map(Pauses::ended).unwrap_or_default();
         let mut run = self.run("paced", events, Some(rate), took, cpu);
+        run.pauses_ms = pauses_ms;
         run.lost = run.lost.min(self.uncommitted());
         let seen = watch.seen.clone();
         (run.actions, run.duplicated) = watch.ended();

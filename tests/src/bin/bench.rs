@@ -23,7 +23,7 @@ struct Args {
     /// How long each rate is held.
     #[arg(long, default_value_t = 20)]
     seconds: u32,
-    /// How long it is held before that, unmeasured: a broker that has just begun compiles its own code.
+    /// How long it is held before that, unmeasured, and half of the time at half the rate: a broker that has just begun compiles its own code.
     #[arg(long, default_value_t = 30)]
     warm_up_seconds: u32,
     /// How outputs are delivered, comma-separated.
