@@ -4,6 +4,7 @@
 use detector::config;
 use detector::service::copies::Copies;
 use detector::service::cut::Cutting;
+use detector::service::memory::Memory;
 use engine::effects::{Effects, SourceRef};
 use engine::{Engine, Input, Options, Wanted};
 use std::io::{BufRead, BufReader};
@@ -35,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         step(&mut engine, batch);
     });
     let (mut memory, ..) =
-        Cutting::begin(&mut engine, Copies::with_memory_ready()?).cut(&mut engine);
+        Cutting::begin(&mut engine, Copies::within(Memory::start()?.0)).cut(&mut engine);
     let mut batches = rest.chunks(BATCH);
     for after in AFTER {
         let mut pace = Duration::ZERO;

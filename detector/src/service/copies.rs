@@ -3,15 +3,10 @@
 //! A copy in a block, little-endian: length of the name (u32), length of the value (u32, `0xffff_ffff`: the record is gone), name, value.
 //! The name is `p`, the kind's length (1 byte), kind and key of a profile, or `g` and the key of what belongs to none.
 
-use crossbeam_channel::{Receiver, bounded};
+use super::memory::{BLOCK, Memory};
 use engine::Name;
 use hashbrown::HashSet;
-use std::thread::JoinHandle;
 
-/// Copies lie in blocks of this size, or their own where they are longer.
-const BLOCK: usize = 1 << 20;
-/// Blocks that are made ready.
-const READY: usize = 8;
 /// In place of a length.
 const GONE: u32 = u32::MAX;
 
@@ -29,17 +24,13 @@ pub struct Copies {
     blocks: Vec<Vec<u8>>,
     len: usize,
     spare: Vec<Vec<u8>>,
-    ready: Option<Receiver<Vec<u8>>>,
+    memory: Option<Memory>,
 }
 
 impl Copies {
-    /// None yet, and a thread that keeps fresh memory ready for them: the first use of a page costs several times what is copied to
-    /// it. The thread ends with the last of what was made from this.
-    ///
-    /// # Errors
-    /// When no thread can be made.
-    pub fn with_memory_ready() -> std::io::Result<Self> {
-        Ok(Self { ready: Some(memory()?.0), ..Self::default() })
+    /// None yet, which take their blocks from there.
+    pub fn within(memory: Memory) -> Self {
+        Self { memory: Some(memory), ..Self::default() }
     }
 
     /// Appends a copy. O(its bytes), whatever there is already.
@@ -70,7 +61,7 @@ impl Copies {
     fn block(&mut self, bytes: usize) -> &mut Vec<u8> {
         let room = |block: &Vec<u8>| block.capacity() - block.len() >= bytes;
         if !self.blocks.last().is_some_and(room) {
-            let ready = || self.ready.as_ref().and_then(|ready| ready.try_recv().ok());
+            let ready = || self.memory.as_ref().and_then(Memory::take);
             let block = self.spare.pop().or_else(ready).filter(room);
             self.blocks.push(block.unwrap_or_else(|| Vec::with_capacity(BLOCK.max(bytes))));
         }
@@ -80,6 +71,16 @@ impl Copies {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Blocks they lie in, all of which the next cut can use again.
+    pub fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Bytes of all of them, names and lengths among them. O(blocks).
+    pub fn bytes(&self) -> usize {
+        self.blocks.iter().map(Vec::len).sum()
     }
 
     /// Whether there are none.
@@ -110,19 +111,10 @@ impl Copies {
         self.len = 0;
         self.spare = std::mem::take(&mut self.blocks);
         self.spare.iter_mut().for_each(Vec::clear);
+        if let Some(memory) = &self.memory {
+            memory.shrink();
+        }
     }
-}
-
-/// Blocks that were written to, and the thread that makes them.
-fn memory() -> std::io::Result<(Receiver<Vec<u8>>, JoinHandle<()>)> {
-    let (send, ready) = bounded(READY);
-    let touched = || {
-        let mut block = vec![1u8; BLOCK];
-        block.clear();
-        block
-    };
-    let make = move || while send.send(touched()).is_ok() {};
-    Ok((ready, std::thread::Builder::new().name("memory".into()).spawn(make)?))
 }
 
 impl<'a> Copied<'a> {
@@ -196,20 +188,15 @@ mod tests {
     }
 
     #[test]
-    fn blocks_that_are_ready_are_taken_and_their_maker_ends() {
-        let (ready, maker) = memory().unwrap();
-        let block = ready.recv().unwrap();
-        assert!(block.is_empty() && block.capacity() >= BLOCK);
-        let (send, one) = bounded(1);
+    fn blocks_that_are_ready_are_taken() {
+        let block = Vec::with_capacity(BLOCK);
         let at = block.as_ptr();
-        send.send(block).unwrap();
-        let mut copies = Copies { ready: Some(one), ..Copies::default() };
+        let mut copies = Copies::within(Memory::of(vec![block]));
         copies.put(&Name::Global("a".into()), Some(&[1; 100]));
         assert_eq!(copies.blocks[0].as_ptr(), at);
         copies.put(&Name::Global("b".into()), Some(&[2; BLOCK]));
-        assert_eq!((copies.blocks.len(), copies.newest(|| {}).len()), (2, 2));
-        drop(ready);
-        maker.join().unwrap();
+        assert_eq!((copies.blocks(), copies.newest(|| {}).len()), (2, 2));
+        assert_eq!(copies.bytes(), 2 * (8 + 2) + 100 + BLOCK);
     }
 
     proptest! {

@@ -6,6 +6,7 @@ use super::copies::Copies;
 use super::cut::{Cutting, TURN};
 use super::ends::{Ends, locked, watch};
 use super::layout::Layout;
+use super::memory::{Ahead, Memory};
 use super::position::Detail;
 use super::pulse::Pulse;
 use super::reload::{Reload, Reloaded};
@@ -55,6 +56,8 @@ pub(super) struct Line<'a> {
     cutting: Option<Cutting>,
     /// Memory of the last one.
     spare: Copies,
+    /// Memory for the next one.
+    ahead: Ahead,
     /// A checkpoint is under way.
     writing: bool,
     /// The last one left something to be put in order.
@@ -115,8 +118,8 @@ pub fn run<S: Shards + Send + 'static>(
     let topics = reader.topics.clone();
     let ends = Ends::default();
     let newcomers = watch(settings, &leads_to, &ends, stop)?;
-    let spare = Copies::with_memory_ready()
-        .map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
+    let (memory, _) =
+        Memory::start().map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
     let mut line = Line {
         settings,
         around,
@@ -132,7 +135,8 @@ pub fn run<S: Shards + Send + 'static>(
         at,
         stopped: BTreeSet::new(),
         cutting: None,
-        spare,
+        spare: Copies::within(memory.clone()),
+        ahead: Ahead::new(memory),
         writing: false,
         untidy: false,
         erased,
@@ -238,9 +242,8 @@ impl Line<'_> {
             && self.cut.elapsed() >= self.settings.checkpoint_every;
         let is_read = self.pulse.is_being_read() && self.cut.elapsed() < READ_TIME_MAX;
         if due && !is_read {
-            self.cutting.get_or_insert_with(|| {
-                Cutting::begin(&mut self.engine, std::mem::take(&mut self.spare))
-            });
+            let cutting = self.cutting.take().unwrap_or_else(|| self.begin());
+            self.cutting = Some(cutting);
         }
         if let Some(cutting) = &mut self.cutting {
             let waits = || self.source.as_ref().is_some_and(|source| source.waiting() > 0);
@@ -326,6 +329,9 @@ impl Line<'_> {
         if self.told.elapsed() > Duration::from_secs(1) {
             self.told = Instant::now();
             telemetry.size(&self.engine.size());
+            if self.cutting.is_none() {
+                self.ahead.expect(self.engine.listed().len());
+            }
             for (tp, end) in &locked(&self.ends).ends {
                 let next = self.at.get(tp).copied().unwrap_or(0);
                 health.lag(&tp.topic, tp.partition, (end - next).max(0));
@@ -369,14 +375,17 @@ impl Line<'_> {
         Ok(())
     }
 
+    fn begin(&mut self) -> Cutting {
+        self.ahead.begins();
+        Cutting::begin(&mut self.engine, std::mem::take(&mut self.spare))
+    }
+
     /// Cuts the state here, at a batch's end.
     fn checkpoint(&mut self) -> Result<(), Trouble> {
         let outputs = self.publisher.cut()?;
-        let cutting = self
-            .cutting
-            .take()
-            .unwrap_or_else(|| Cutting::begin(&mut self.engine, std::mem::take(&mut self.spare)));
+        let cutting = self.cutting.take().unwrap_or_else(|| self.begin());
         let (records, stood, rounds) = cutting.cut(&mut self.engine);
+        self.ahead.was(records.len(), records.bytes(), records.blocks());
         tracing::debug!(copies = records.len(), seconds = stood.as_secs_f64(), rounds, "cut");
         let mut detail = Detail::of(&self.engine);
         detail.born = self.born;

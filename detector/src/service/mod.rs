@@ -14,6 +14,7 @@ mod ends;
 mod follow;
 mod layout;
 mod live;
+pub mod memory;
 mod names;
 mod ordered;
 mod pace;
