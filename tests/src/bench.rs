@@ -4,6 +4,7 @@
 mod actions;
 mod feeder;
 mod pauses;
+mod slice;
 
 use crate::instance::{Instance, Setup, free_port};
 use crate::process::{cpu_seconds, policy, resident_bytes};
@@ -19,6 +20,7 @@ use pauses::Pauses;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde::Serialize;
+use slice::Slice;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -87,6 +89,8 @@ pub struct Report {
     pub kafka_log: Option<String>,
     /// How the kernel shares the cores out among what is measured: `rr`, `batch`.
     pub policy: &'static str,
+    /// For how long a thread keeps its core while others wait, if the policy is a real-time one (`rr`).
+    pub slice_ms: Option<u32>,
     /// Seconds from the start of a process to being live, with all accounts in Redis, by delivery.
     pub start_s: BTreeMap<String, f64>,
     /// The measurements.
@@ -110,8 +114,12 @@ pub fn run(options: &Options, say: &mut dyn FnMut(String)) -> Report {
         say(format!("Kafka's log lies in {folder}"));
     }
     let (policy, _) = policy("self").expect("this runs");
-    say(format!("everything runs by the policy {policy}"));
-    let mut report = Report { accounts: options.accounts, kafka_log, policy, ..Report::default() };
+    let _shorter = Slice::shorten();
+    let slice_ms = Slice::ms().filter(|_| policy == "rr");
+    let slices = slice_ms.map_or(String::new(), |ms| format!(", in slices of {ms} ms"));
+    say(format!("everything runs by the policy {policy}{slices}"));
+    let accounts = options.accounts;
+    let mut report = Report { accounts, kafka_log, policy, slice_ms, ..Report::default() };
     for delivery in &options.deliveries {
         let stack = Stack::up();
         let mut bench = Bench::new(options, delivery, &stack, &scratch);
