@@ -18,6 +18,8 @@ pub const CATEGORIES_MAX: usize = 4_000_000;
 pub const NAME_BYTES_MAX: usize = 256;
 /// Deepest nesting of a binary JSON file.
 pub const NESTING_MAX: usize = 64;
+/// Most values of a binary JSON file outside of typed lists.
+pub const VALUES_MAX: usize = 2_000_000;
 /// Largest `model.toml`, bytes.
 pub const MANIFEST_BYTES_MAX: usize = 16 << 20;
 /// Most steps of an isotonic calibration.

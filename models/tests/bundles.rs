@@ -102,7 +102,11 @@ fn what_is_wrong_is_refused() {
         ("auc = 0.93", "auc = nan", "metrics.auc"),
         ("auc = 0.93", "auc = [{ x = -inf }]", "metrics.auc"),
         ("rows = 1500", "rows = inf", "training.rows"),
-        ("xgboost_ubj", "xgboost_json", "xgboost model: json"),
+        (
+            "xgboost_ubj",
+            "xgboost_json",
+            "should be xgboost_json, and is an XGBoost model in binary JSON",
+        ),
         ("xgboost_ubj", "onnx", "unknown variant"),
         ("file = \"forest.ubj\"", "file = \"../forest.ubj\"", "the bundle has no ../forest.ubj"),
         ("[stacking]", "[stackin]", "unknown field"),

@@ -203,10 +203,118 @@ fn xgboost_is_refused_by_reason() {
             }
         }
     }
+    // What only newer files have.
+    let newer: &[(serde_json::Value, serde_json::Value, &str)] = &[
+        (serde_json::json!({"best_iteration": "x"}), serde_json::json!({}), "not a whole number"),
+        (
+            serde_json::json!({"best_iteration": "0"}),
+            serde_json::json!({"iteration_indptr": [0, 7]}),
+            "tree 0 to tree 1",
+        ),
+        (
+            serde_json::json!({"best_iteration": "0"}),
+            serde_json::json!({"iteration_indptr": [1, 0, 1]}),
+            "tree 0 to tree 1",
+        ),
+        (
+            serde_json::json!({}),
+            serde_json::json!({"cats": {"enc": [{"type": 15, "values": [0, 0]}]}}),
+            "stands twice",
+        ),
+        (
+            serde_json::json!({}),
+            serde_json::json!({"cats": {"enc": [{"type": 15, "values": [-1]}]}}),
+            "category -1",
+        ),
+        (
+            serde_json::json!({}),
+            serde_json::json!({"cats": {"enc": [{"type": 15, "values": [16777216]}]}}),
+            "category 16777216",
+        ),
+        (
+            serde_json::json!({}),
+            serde_json::json!({"cats": {"enc": [{"offsets": [0, 9], "values": [65]}]}}),
+            "outside",
+        ),
+        (
+            serde_json::json!({}),
+            serde_json::json!({"cats": {"enc": [{"offsets": [1, 0], "values": [65]}]}}),
+            "outside",
+        ),
+        (
+            serde_json::json!({}),
+            serde_json::json!({"cats": {"enc": [{"offsets": [0, 1], "values": [-61]}]}}),
+            "not UTF-8",
+        ),
+        (
+            serde_json::json!({}),
+            serde_json::json!({"cats": {"enc": [{"offsets": [0, 1], "values": [6500]}]}}),
+            "no byte",
+        ),
+    ];
+    for (attributes, more, reason) in newer {
+        let mut model = SMALL.clone();
+        model["learner"]["attributes"] = attributes.clone();
+        for (key, value) in more.as_object().unwrap() {
+            model["learner"]["gradient_booster"]["model"][key] = value.clone();
+        }
+        let error = xgboost::from_json(model.to_string().as_bytes()).expect_err(reason).to_string();
+        assert!(error.contains(reason), "{attributes} {more}: {error}");
+    }
     let mut weighted = SMALL.clone();
     weighted["learner"]["gradient_booster"]["model"]["weight_drop"] = serde_json::json!([0.5]);
     let error = xgboost::from_json(weighted.to_string().as_bytes()).unwrap_err().to_string();
     assert!(error.contains("dart"), "{error}");
+}
+
+/// From 3.2 on XGBoost moves the base score away from 0 and 1; before, it refused what is not between them.
+#[test]
+fn base_scores_at_the_ends_are_read_as_the_files_version_has_them() {
+    type Row<'a> = (Option<[u32; 2]>, &'a str, Option<f32>);
+    let rows: &[Row<'_>] = &[
+        (None, "0", None),
+        (Some([2, 1]), "0", None),
+        (Some([3, 1]), "1", None),
+        (Some([3, 1]), "1E-8", Some(-18.420_681)),
+        (Some([3, 2]), "1E-8", Some(-13.815_51)),
+        (Some([3, 2]), "0", Some(-13.815_51)),
+        (Some([3, 2]), "1", Some(13.745_16)),
+        (Some([4, 0]), "[1E0]", Some(13.745_16)),
+        (Some([3, 2]), "-1E-9", None),
+        (Some([3, 2]), "1.1", None),
+    ];
+    for (version, base, margin) in rows {
+        let mut model = SMALL.clone();
+        model["learner"]["learner_model_param"]["base_score"] = (*base).into();
+        model["learner"]["gradient_booster"]["model"]["trees"][0]["split_conditions"] =
+            serde_json::json!([0.5, 0.0, 0.0]);
+        if let Some([major, minor]) = version {
+            model["version"] = serde_json::json!([major, minor, 0]);
+        }
+        let read = xgboost::from_json(model.to_string().as_bytes());
+        let found = read.as_ref().ok().map(|forest| forest.margin(&[0.0, 0.0]) as f32);
+        assert_eq!(found, *margin, "{version:?} {base}");
+    }
+}
+
+/// XGBoost writes `NaN` and `Infinity`, which JSON has not; in a text they are only words.
+#[test]
+fn words_that_json_has_not_are_read_or_refused() {
+    let text = SMALL.to_string();
+    let with = |from: &str, to: &str| {
+        let changed = text.replacen(from, to, 1);
+        assert_ne!(changed, text, "{from}");
+        xgboost::from_json(changed.as_bytes())
+    };
+    let named = with("\"feature_names\":[]", "\"feature_names\":[\"NaN\\\"NaN\",\"Infinity\"]");
+    assert_eq!(named.unwrap().column_names(), ["NaN\"NaN", "Infinity"]);
+    let gains = "\"loss_changes\":[NaN,0,0],\"left_children\":[1";
+    assert!(with("\"left_children\":[1", gains).is_ok());
+    let error = with("[0.5,-1.0,2.0]", "[NaN,-1.0,2.0]").unwrap_err().to_string();
+    assert!(error.contains("no threshold"), "{error}");
+    let error = with("[0.5,-1.0,2.0]", "[0.5,NaN,2.0]").unwrap_err().to_string();
+    assert!(error.contains("the value NaN"), "{error}");
+    assert!(with("[0.5,-1.0,2.0]", "[Infinity,-1.0,2.0]").is_err());
 }
 
 #[test]
@@ -252,4 +360,32 @@ fn lightgbm_is_refused_by_reason() {
         let error = lightgbm::from_text(changed.as_bytes()).expect_err(reason).to_string();
         assert!(error.contains(reason), "{to}: {error} should say {reason}");
     }
+    // Lists of categories stand behind the trees.
+    let infos = model.replacen("tree_sizes", "feature_infos=0:1 [0:1]\ntree_sizes", 1);
+    let lists = [
+        ("[[0, 1]]", None),
+        ("null", None),
+        ("[]", None),
+        ("[[\"a\", \"b\"]]", None),
+        ("[[0, 1], [2]]", Some("2 lists of pandas categories for 1 categorical columns")),
+        ("[[0, 0]]", Some("stands twice")),
+        ("[[\"a\", \"a\"]]", Some("stands twice")),
+        ("[[0.5]]", Some("category 0.5")),
+        ("[[\"a\", 1]]", Some("both texts and numbers")),
+        ("[[null]]", Some("pandas_categorical")),
+        ("[[0", Some("pandas_categorical")),
+    ];
+    for (list, reason) in lists {
+        let file = format!("{infos}\npandas_categorical:{list}\n");
+        match (lightgbm::from_text(file.as_bytes()), reason) {
+            (Ok(_), None) => {}
+            (Err(error), Some(reason)) => {
+                assert!(error.to_string().contains(reason), "{list}: {error}");
+            }
+            (other, _) => panic!("{list}: {other:?}"),
+        }
+    }
+    let bare = format!("{model}\npandas_categorical:[[0, 1]]\n");
+    let error = lightgbm::from_text(bare.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("feature_infos"), "{error}");
 }

@@ -49,6 +49,14 @@ pub enum BundleError {
         /// Why.
         source: ForestError,
     },
+    /// The model knows categories by name that the configuration does not declare.
+    #[error("the model knows categories of column {column:?} by name, and these are not declared: {}; declare them among the attribute's values, or train on the codes that `detector replay --rows-out` writes", listed(.names))]
+    Categories {
+        /// Name of the column.
+        column: String,
+        /// The categories.
+        names: Vec<String>,
+    },
     /// The bundle was trained on other features than the engine has.
     #[error("the bundle does not fit the configured features: {}; train on this configuration, or configure what the bundle was trained on", differences(.hash, .missing))]
     Features {
@@ -68,7 +76,15 @@ pub struct MissingColumn {
     pub nearest: Option<String>,
 }
 
-/// Most missing columns that a message lists.
+fn listed(names: &[String]) -> String {
+    let shown: Vec<String> = names.iter().take(LISTED_MAX).map(|n| format!("{n:?}")).collect();
+    match names.len().saturating_sub(LISTED_MAX) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// Most missing columns or categories that a message lists.
 const LISTED_MAX: usize = 10;
 
 fn differences(hash: &Option<(String, String)>, missing: &[MissingColumn]) -> String {

@@ -137,7 +137,22 @@ impl Bundle {
         available: &[String],
         feature_set_hash: &str,
     ) -> Result<Scorer, BundleError> {
-        scorer::bind(self, available, feature_set_hash)
+        self.bind_with_categories(available, feature_set_hash, &|_, _| None)
+    }
+
+    /// As [`Bundle::bind`], where the model's file may know categories by name: `category(column, name)` is the code that the
+    /// engine's column has for a category.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bundle::bind`], and [`BundleError::Categories`] naming the categories without a code.
+    pub fn bind_with_categories(
+        &self,
+        available: &[String],
+        feature_set_hash: &str,
+        category: &dyn Fn(&str, &str) -> Option<u32>,
+    ) -> Result<Scorer, BundleError> {
+        scorer::bind(self, available, feature_set_hash, category)
     }
 
     fn check(

@@ -99,6 +99,7 @@ pub(super) fn bind(
     bundle: &Bundle,
     available: &[String],
     feature_set_hash: &str,
+    category: &dyn Fn(&str, &str) -> Option<u32>,
 ) -> Result<Scorer, BundleError> {
     let manifest = &bundle.manifest;
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
@@ -132,12 +133,26 @@ pub(super) fn bind(
         return Err(BundleError::Features { hash, missing });
     }
     let behaviour = match (&bundle.forest, fixed) {
-        (Some(forest), _) => Behaviour::Forest {
-            kernel: Box::new(Kernel::with_columns(forest, &columns)),
-            forest: Arc::clone(forest),
-            explainer: Explainer::new(Arc::clone(forest)).ok().map(Arc::new),
-            positions: columns,
-        },
+        (Some(forest), _) => {
+            let name = |column: u32| manifest.features.get(column as usize).map(String::as_str);
+            let forest = if forest.named_categories.is_empty() {
+                Arc::clone(forest)
+            } else {
+                let declared = forest
+                    .with_declared_categories(|column, text| category(name(column)?, text))
+                    .map_err(|(column, names)| BundleError::Categories {
+                        column: name(column).unwrap_or_default().to_owned(),
+                        names,
+                    })?;
+                Arc::new(declared)
+            };
+            Behaviour::Forest {
+                kernel: Box::new(Kernel::with_columns(&forest, &columns)),
+                explainer: Explainer::new(Arc::clone(&forest)).ok().map(Arc::new),
+                forest,
+                positions: columns,
+            }
+        }
         (None, Some(fixed)) => Behaviour::Fixed(fixed),
         (None, None) => {
             return Err(BundleError::invalid("model.toml", "has nothing to score behaviour with"));

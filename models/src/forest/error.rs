@@ -25,6 +25,16 @@ pub enum ForestError {
         /// What is wrong.
         reason: String,
     },
+    /// The file is of another form than the one expected.
+    #[error("the file should be {expected}, and is {found}; {hint}")]
+    OtherForm {
+        /// The form that `model.toml` names.
+        expected: &'static str,
+        /// What it is.
+        found: &'static str,
+        /// What to do.
+        hint: String,
+    },
     /// The file is sound, but this crate cannot reproduce its scores.
     #[error("{format} model: {what} is not supported; {hint}")]
     Unsupported {

@@ -1,7 +1,7 @@
 //! LightGBM text models (versions 3 and 4).
 //!
 //! Read: one output, numeric and categorical splits, constant leaves; `gbdt`, `goss` and `dart` (whose weights are in the
-//! leaves already). Column values are those that LightGBM sees: a category is its code.
+//! leaves already). Column values are those that LightGBM sees: a category is its code, or its name where the file lists names.
 //!
 //! Rules (checked bit for bit against LightGBM 4.7, see `tests/parity`): `x <= t` in `f64`; sizes up to `1e-35f` are zero;
 //! `decision_type` bit 0 is categorical, bit 1 default-left, bits 2 and 3 the missing type (0 none: NaN is zero; 1 zero:
@@ -9,7 +9,9 @@
 
 use std::collections::BTreeMap;
 
+use super::categories::{CategoryList, translate};
 use super::error::at_most;
+use super::recognise::{FileForm, refuse_other_forms};
 use super::{
     Forest, ForestError, LIGHTGBM_ZERO, Leaf, Library, Link, RawChild, RawNode, Test, Tree,
     build_tree,
@@ -35,6 +37,7 @@ struct Budget {
 /// [`ForestError`] if the file is too large, malformed, or of a kind whose scores cannot be reproduced.
 pub fn from_text(bytes: &[u8]) -> Result<Forest, ForestError> {
     at_most("bytes of a model file", bytes.len(), FILE_BYTES_MAX)?;
+    refuse_other_forms(bytes, FileForm::LightgbmText)?;
     let text = std::str::from_utf8(bytes)
         .map_err(|error| malformed("text", format!("is not UTF-8: {error}")))?;
     let mut lines = text.lines().map(str::trim_end);
@@ -44,7 +47,7 @@ pub fn from_text(bytes: &[u8]) -> Result<Forest, ForestError> {
     let mut header = Fields::new();
     let mut blocks: Vec<Fields> = Vec::new();
     let mut complete = false;
-    for line in lines {
+    for line in lines.by_ref() {
         if line == "end of trees" {
             complete = true;
             break;
@@ -81,6 +84,11 @@ pub fn from_text(bytes: &[u8]) -> Result<Forest, ForestError> {
         has_covers &= covers;
         trees.push(tree);
     }
+    let lists = match lines.find_map(|line| line.strip_prefix("pandas_categorical:")) {
+        Some(json) => pandas_categories(json, &header, columns)?,
+        None => BTreeMap::new(),
+    };
+    let named_categories = translate(FORMAT, &mut trees, lists)?;
     Ok(Forest {
         columns,
         column_names,
@@ -89,7 +97,87 @@ pub fn from_text(bytes: &[u8]) -> Result<Forest, ForestError> {
         start: 0.0,
         link,
         has_covers,
+        named_categories,
     })
+}
+
+/// A value of a pandas category, as LightGBM writes it.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum PandasValue {
+    Flag(bool),
+    Number(f64),
+    Text(String),
+}
+
+/// The category lists of a data frame, by column. The file has them in the order of the frame's categorical columns, without saying
+/// which those are; `feature_infos` says which columns were categorical (`a:b:c`, numeric ones have `[least:greatest]`).
+fn pandas_categories(
+    json: &str,
+    header: &Fields,
+    columns: usize,
+) -> Result<BTreeMap<u32, CategoryList>, ForestError> {
+    const PLACE: &str = "pandas_categorical";
+    let lists: Option<Vec<Vec<PandasValue>>> =
+        serde_json::from_str(json).map_err(|error| malformed(PLACE, error.to_string()))?;
+    let lists = lists.unwrap_or_default();
+    if lists.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let infos: Vec<&str> =
+        header.get("feature_infos").copied().unwrap_or("").split_ascii_whitespace().collect();
+    if infos.len() != columns {
+        let reason = format!("has {} entries for {columns} columns", infos.len());
+        return Err(malformed("feature_infos", reason));
+    }
+    let categorical: Vec<usize> = (0..columns)
+        .filter(|column| infos[*column] != "none" && !infos[*column].starts_with('['))
+        .collect();
+    if categorical.len() != lists.len() {
+        return Err(ForestError::unsupported(
+            FORMAT,
+            format!(
+                "{} lists of pandas categories for {} categorical columns",
+                lists.len(),
+                categorical.len()
+            ),
+            "train on the codes that `detector replay --rows-out` writes, with categorical_feature",
+        ));
+    }
+    let mut all = BTreeMap::new();
+    for (column, values) in categorical.into_iter().zip(lists) {
+        let texts = values.iter().filter(|value| matches!(value, PandasValue::Text(_))).count();
+        let list = match texts {
+            0 => CategoryList::Numbers(
+                values
+                    .into_iter()
+                    .map(|value| match value {
+                        PandasValue::Flag(flag) => f64::from(u8::from(flag)),
+                        PandasValue::Number(number) => number,
+                        PandasValue::Text(_) => f64::NAN,
+                    })
+                    .collect(),
+            ),
+            n if n == values.len() => CategoryList::Texts(
+                values
+                    .into_iter()
+                    .filter_map(|value| match value {
+                        PandasValue::Text(text) => Some(text),
+                        _ => None,
+                    })
+                    .collect(),
+            ),
+            _ => {
+                return Err(ForestError::unsupported(
+                    FORMAT,
+                    format!("a list of categories of column {column} with both texts and numbers"),
+                    "give the column categories of one type",
+                ));
+            }
+        };
+        all.insert(column as u32, list);
+    }
+    Ok(all)
 }
 
 fn malformed(place: impl Into<String>, reason: impl Into<String>) -> ForestError {

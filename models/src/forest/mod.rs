@@ -8,13 +8,16 @@
 //!   zero on for LightGBM.
 
 mod build;
+mod categories;
 mod error;
 pub mod lightgbm;
+mod recognise;
 mod ubj;
 pub mod xgboost;
 mod xgboost_json;
 
 pub(crate) use build::{RawChild, RawNode, build_tree};
+pub(crate) use categories::NamedCategories;
 pub use error::ForestError;
 
 /// Values whose size is at most this are zero to LightGBM (its `kZeroThreshold`, the float `1e-35f`).
@@ -39,6 +42,8 @@ pub struct Forest {
     pub(crate) start: f32,
     pub(crate) link: Link,
     pub(crate) has_covers: bool,
+    /// Columns whose categories the file numbers by name; see [`Forest::with_declared_categories`].
+    pub(crate) named_categories: Vec<NamedCategories>,
 }
 
 /// Whose rules a forest follows.

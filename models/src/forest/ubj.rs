@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::de::value::{Error, MapDeserializer, SeqDeserializer};
 use serde::de::{Deserialize, Deserializer, Error as _, IntoDeserializer, Visitor};
 
-use crate::limits::NESTING_MAX;
+use crate::limits::{NESTING_MAX, VALUES_MAX};
 
 /// Reads a value of type `T`.
 pub(super) fn from_slice<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Error> {
-    let mut reader = Reader { bytes, at: 0 };
+    let mut reader = Reader { bytes, at: 0, values_left: VALUES_MAX };
     let marker = reader.marker()?;
     let value = reader.value(marker, 0)?;
     if reader.at != bytes.len() {
@@ -35,6 +35,8 @@ enum Value<'a> {
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Values that may still be read one by one.
+    values_left: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -96,6 +98,11 @@ impl<'a> Reader<'a> {
         if nesting > NESTING_MAX {
             return Err(self.error(format!("nesting is deeper than {NESTING_MAX}")));
         }
+        // In memory each takes many times the byte that it may be in the file.
+        let Some(left) = self.values_left.checked_sub(1) else {
+            return Err(self.error(format!("over {VALUES_MAX} values outside of typed lists")));
+        };
+        self.values_left = left;
         Ok(match marker {
             b'Z' => Value::Null,
             b'T' => Value::Bool(true),
@@ -271,6 +278,9 @@ mod tests {
             let error = from_slice::<Vec<i64>>(bytes).expect_err(reason).to_string();
             assert!(error.contains(reason), "{bytes:?}: {error} should say {reason}");
         }
+        let many = [b"[#l\x01\0\0\0".as_slice(), &vec![b'Z'; 1 << 24]].concat();
+        let error = from_slice::<Vec<i64>>(&many).expect_err("too many").to_string();
+        assert!(error.contains("outside of typed lists"), "{error}");
         let deep = vec![b'['; 100_000];
         assert!(from_slice::<Vec<i64>>(&deep).is_err());
     }

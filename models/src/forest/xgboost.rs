@@ -1,20 +1,28 @@
 //! XGBoost models, JSON and binary JSON (UBJ), as XGBoost 1.x to 3.x and hessboost write them.
 //!
-//! Read: `gbtree` with one output, numeric and categorical splits, scalar leaves. All trees in the file count, as in
-//! `Booster.predict`; cut the model at its best iteration before it is saved. Column values are those that XGBoost sees:
-//! a category is its code.
+//! Read: `gbtree` with one output, numeric and categorical splits, scalar leaves. After early stopping (`best_iteration` among the
+//! attributes) the trees up to the best round count, as in `predict_proba`; `Booster.predict` would take all of them unless it has an
+//! `iteration_range`. Column values are those that XGBoost sees: a category is its code, or its name where the file lists names.
+//! What `DMatrix(missing=...)` was is in no file: train with NaN for missing values, as the detector's rows have it.
 //!
 //! Rules (checked bit for bit against XGBoost 3.2, see `tests/parity`): `x < t` in `f32`, NaN goes the default way, a
 //! category in the node's set goes right and every other one left. The sum starts from the base margin in `f32`.
 
+use std::collections::BTreeMap;
+
+use super::categories::{CategoryList, translate};
 use super::error::at_most;
-use super::xgboost_json::{Document, Model, RawTree};
+use super::recognise::{FileForm, refuse_other_forms};
+use super::xgboost_json::{CategoryValues, Document, Model, RawTree, without_nan};
 use super::{
     Forest, ForestError, Leaf, Library, Link, RawChild, RawNode, Test, Tree, build_tree, ubj,
 };
 use crate::limits::{CATEGORIES_MAX, COLUMNS_MAX, FILE_BYTES_MAX, NODES_MAX, TREES_MAX};
 
 const FORMAT: &str = "xgboost";
+
+/// Least base score of a logistic objective, and its distance from 1 at the other end (XGBoost's `kRtEps`).
+const PROBABILITY_MIN: f32 = 1e-6;
 
 /// Reads an XGBoost JSON model. Cost: linear in the file.
 ///
@@ -23,7 +31,8 @@ const FORMAT: &str = "xgboost";
 /// [`ForestError`] if the file is too large, malformed, or of a kind whose scores cannot be reproduced.
 pub fn from_json(bytes: &[u8]) -> Result<Forest, ForestError> {
     at_most("bytes of a model file", bytes.len(), FILE_BYTES_MAX)?;
-    let document: Document = serde_json::from_slice(bytes)
+    refuse_other_forms(bytes, FileForm::XgboostJson)?;
+    let document: Document = serde_json::from_slice(&without_nan(bytes))
         .map_err(|error| ForestError::malformed(FORMAT, "json", error.to_string()))?;
     forest(document)
 }
@@ -35,6 +44,7 @@ pub fn from_json(bytes: &[u8]) -> Result<Forest, ForestError> {
 /// As [`from_json`].
 pub fn from_ubj(bytes: &[u8]) -> Result<Forest, ForestError> {
     at_most("bytes of a model file", bytes.len(), FILE_BYTES_MAX)?;
+    refuse_other_forms(bytes, FileForm::XgboostUbj)?;
     let document: Document = ubj::from_slice(bytes)
         .map_err(|error| ForestError::malformed(FORMAT, "ubj", error.to_string()))?;
     forest(document)
@@ -74,17 +84,28 @@ fn forest(document: Document) -> Result<Forest, ForestError> {
             format!("{} names for {columns} columns", column_names.len()),
         ));
     }
-    let (link, start) = objective(&learner.objective.name, parameters.base_score.as_deref())?;
+    let version = (document.version.0.first().copied(), document.version.0.get(1).copied());
+    let clamps = version >= (Some(3), Some(2));
+    let (link, start) =
+        objective(&learner.objective.name, parameters.base_score.as_deref(), clamps)?;
     let Some(model) = booster.model else {
         return Err(ForestError::malformed(FORMAT, "gradient_booster.model", "is missing"));
     };
     check_model(&model)?;
-    let mut trees = Vec::with_capacity(model.trees.0.len());
+    let counted = counted_trees(&model, learner.attributes.best_iteration.as_deref())?;
+    let mut trees = Vec::with_capacity(counted);
     let mut nodes_left = NODES_MAX;
-    for (index, raw) in model.trees.0.iter().enumerate() {
+    for (index, raw) in model.trees.0.iter().take(counted).enumerate() {
         let place = format!("tree {index}");
         trees.push(tree(raw, &place, columns, &mut nodes_left)?);
     }
+    let mut lists = BTreeMap::new();
+    for (column, values) in model.cats.enc.0.iter().enumerate() {
+        if let Some(list) = category_list(column, values)? {
+            lists.insert(column as u32, list);
+        }
+    }
+    let named_categories = translate(FORMAT, &mut trees, lists)?;
     Ok(Forest {
         columns,
         column_names,
@@ -93,7 +114,71 @@ fn forest(document: Document) -> Result<Forest, ForestError> {
         start,
         link,
         has_covers: model.trees.0.iter().all(|raw| !raw.sum_hessian.0.is_empty()),
+        named_categories,
     })
+}
+
+/// How many trees, from the first, make the prediction: all, or those up to the best round of early stopping.
+fn counted_trees(model: &Model, best_iteration: Option<&str>) -> Result<usize, ForestError> {
+    let all = model.trees.0.len();
+    let Some(text) = best_iteration else { return Ok(all) };
+    let malformed = |place: &str, reason: String| ForestError::malformed(FORMAT, place, reason);
+    let best: usize = text.trim().parse().map_err(|_| {
+        malformed("attributes.best_iteration", format!("{text:?} is not a whole number"))
+    })?;
+    let starts = &model.iteration_indptr.0;
+    let end = if starts.is_empty() {
+        let parallel =
+            model.gbtree_model_param.as_ref().and_then(|p| p.num_parallel_tree.as_deref());
+        let parallel = parallel.unwrap_or("1").trim();
+        let parallel: usize = parallel.parse().map_err(|_| {
+            malformed("num_parallel_tree", format!("{parallel:?} is not a whole number"))
+        })?;
+        best.saturating_add(1).saturating_mul(parallel)
+    } else {
+        let whole = starts.first() == Some(&0)
+            && starts.last().copied() == i64::try_from(all).ok()
+            && starts.is_sorted();
+        if !whole {
+            let reason = format!("does not lead from tree 0 to tree {all}");
+            return Err(malformed("iteration_indptr", reason));
+        }
+        let end = starts.get(best.saturating_add(1)).copied();
+        end.and_then(|end| usize::try_from(end).ok()).unwrap_or(all)
+    };
+    Ok(end.min(all))
+}
+
+/// The category list of a column, if it has one.
+fn category_list(
+    column: usize,
+    values: &CategoryValues,
+) -> Result<Option<CategoryList>, ForestError> {
+    let malformed = |reason: &str| {
+        ForestError::malformed(FORMAT, format!("cats of column {column}"), reason.to_owned())
+    };
+    let Some(offsets) = &values.offsets else {
+        return Ok(Some(CategoryList::Numbers(values.values.0.clone())));
+    };
+    if offsets.0.len() < 2 {
+        return Ok(None);
+    }
+    let byte = |value: &f64| match *value {
+        v if v.fract() == 0.0 && (-128.0..256.0).contains(&v) => {
+            Ok((v as i16).rem_euclid(256) as u8)
+        }
+        _ => Err(malformed("a text holds what is no byte")),
+    };
+    let bytes: Vec<u8> = values.values.0.iter().map(byte).collect::<Result<_, _>>()?;
+    let mut texts = Vec::with_capacity(offsets.0.len() - 1);
+    for pair in offsets.0.windows(2) {
+        let range = usize::try_from(pair[0]).ok().zip(usize::try_from(pair[1]).ok());
+        let text = range.and_then(|(from, to)| bytes.get(from..to));
+        let text = text.ok_or_else(|| malformed("texts lie outside of their bytes"))?;
+        let text = std::str::from_utf8(text).map_err(|_| malformed("a text is not UTF-8"))?;
+        texts.push(text.to_owned());
+    }
+    Ok(Some(CategoryList::Texts(texts)))
 }
 
 /// Refuses what the sum of plain trees does not reproduce.
@@ -122,8 +207,13 @@ fn check_model(model: &Model) -> Result<(), ForestError> {
     Ok(())
 }
 
-/// The link, and the base margin in `f32`, of an objective (XGBoost `ObjFunction::ProbToMargin`).
-fn objective(name: &str, base_score: Option<&str>) -> Result<(Link, f32), ForestError> {
+/// The link, and the base margin in `f32`, of an objective (XGBoost `ObjFunction::ProbToMargin`). From 3.2 on (`clamps`) XGBoost moves a
+/// probability into 1e-6 to 1 - 1e-6 first, and so takes the base scores 0 and 1 of labels of one class.
+fn objective(
+    name: &str,
+    base_score: Option<&str>,
+    clamps: bool,
+) -> Result<(Link, f32), ForestError> {
     let text = base_score.unwrap_or("0.5").trim();
     let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text).trim();
     let malformed = |reason: &str| {
@@ -138,6 +228,11 @@ fn objective(name: &str, base_score: Option<&str>) -> Result<(Link, f32), Forest
         return Err(malformed("is not finite"));
     }
     let logit = || {
+        let base = if clamps && (0.0..=1.0).contains(&base) {
+            base.clamp(PROBABILITY_MIN, 1.0 - PROBABILITY_MIN)
+        } else {
+            base
+        };
         if base > 0.0 && base < 1.0 {
             Ok(-(1.0f32 / base - 1.0).ln())
         } else {
@@ -215,7 +310,7 @@ fn tree(
     };
     for index in 0..count {
         let cover = raw.sum_hessian.0.get(index).map_or(0.0, |&cover| f64::from(cover));
-        let condition = raw.split_conditions.0[index];
+        let condition = raw.split_conditions.0[index].0;
         if raw.left_children.0[index] == -1 {
             leaves.push(Leaf { value: f64::from(condition), cover });
             continue;
