@@ -1,8 +1,10 @@
 //! What is counted, as `detector.toml` declares it. [`crate::schema::Schema::compile`] checks it and
 //! turns it into byte layouts.
 
+use crate::key_form::KeyForm;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// The declarations that features are compiled from.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -31,7 +33,7 @@ pub struct TimeConfig {
     pub half_lives: [String; 4],
     /// How late an event may be and still move everything but rhythm, sessions and robust means.
     pub lateness_max: String,
-    /// In files: how far a `ts` may jump ahead of the newest seen before it is a reject.
+    /// How far a few accounts may move the stream's clock past what most accounts say.
     pub jump_max: String,
     /// Accounts idle for longer are forgotten.
     pub account_ttl: String,
@@ -39,6 +41,9 @@ pub struct TimeConfig {
     pub session_gap: String,
     /// Added to UTC for hour of day, night and weekend: `+1h`, `-5h`, `0h`.
     pub utc_offset: String,
+    /// Offset from UTC of times that are written without one, in events and labels; absent: such times are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assume_offset: Option<String>,
     /// First hour of the night, and the first hour after it (local time).
     pub night: [u8; 2],
 }
@@ -68,6 +73,9 @@ pub struct AttributeConfig {
     pub kind: AttributeKind,
     /// For categories: the values that have an index of their own.
     pub values: Vec<String>,
+    /// For ages: what a moment counts that is a number; milliseconds by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<TimeUnit>,
 }
 
 /// How an attribute's value is read.
@@ -81,16 +89,37 @@ pub enum AttributeKind {
     Boolean,
     /// Text out of a declared list.
     Category,
+    /// A moment, as its age in seconds at the event; below 0 when it is later.
+    Age,
+}
+
+/// What a moment counts that is a number.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeUnit {
+    /// Milliseconds.
+    #[default]
+    Ms,
+    /// Seconds.
+    S,
+    /// Microseconds.
+    Us,
+    /// Nanoseconds.
+    Ns,
 }
 
 /// One kind of entity.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct KindConfig {
     /// The keys of this kind are accounts themselves.
     pub is_account: bool,
-    /// Links of this kind bind accounts into components.
+    /// Links of this kind bind accounts into components, unless it is copyable.
     pub strong: bool,
+    /// Anybody can use a key of this kind without having the thing: a text, an address, a number typed by hand.
+    /// Such links bind nobody, and what is known against others on it counts no more than on the account's other
+    /// things. Without it: unless the kind is strong. Accounts always are.
+    pub copyable: Option<bool>,
     /// Entities and links idle for longer are forgotten.
     pub ttl: String,
     /// How much this kind counts in suspicion.
@@ -99,6 +128,47 @@ pub struct KindConfig {
     pub union_degree_max: u32,
     /// Above this many accounts, nobody walks from the entity to its members.
     pub expand_degree_max: u32,
+    /// How its keys are spelled; absent: as they come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub form: Option<KeyForm>,
+    /// Placeholder keys, absent wherever they are named: the zero UUID, `unknown`, an SDK's default.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
+}
+
+/// Feature sets and links are named after this text: what is not set is not in it, so that a key which came later
+/// leaves the others their names.
+///
+/// `ignore` is never in it. An ignored key changes the values of the accounts on that key and of nobody else, so a
+/// model trained without it still means the same, and an operator adds a key without training or rebuilding anything.
+impl fmt::Debug for KindConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            is_account,
+            strong,
+            ttl,
+            weight,
+            union_degree_max,
+            expand_degree_max,
+            form,
+            copyable,
+            ignore: _,
+        } = self;
+        let mut text = f.debug_struct("KindConfig");
+        text.field("is_account", is_account)
+            .field("strong", strong)
+            .field("ttl", ttl)
+            .field("weight", weight)
+            .field("union_degree_max", union_degree_max)
+            .field("expand_degree_max", expand_degree_max);
+        if let Some(form) = form {
+            text.field("form", form);
+        }
+        if let Some(copyable) = copyable {
+            text.field("copyable", copyable);
+        }
+        text.finish()
+    }
 }
 
 /// One counter: how often, or how much of an attribute.
@@ -157,10 +227,11 @@ impl Default for TimeConfig {
         Self {
             half_lives: ["10m".into(), "2h".into(), "1d".into(), "14d".into()],
             lateness_max: "1d".into(),
-            jump_max: "365d".into(),
+            jump_max: "1d".into(),
             account_ttl: "400d".into(),
             session_gap: "30m".into(),
             utc_offset: "0h".into(),
+            assume_offset: None,
             night: [0, 6],
         }
     }
@@ -171,10 +242,13 @@ impl Default for KindConfig {
         Self {
             is_account: false,
             strong: false,
+            copyable: None,
             ttl: "180d".into(),
             weight: 1.0,
             union_degree_max: 16,
             expand_degree_max: 64,
+            form: None,
+            ignore: Vec::new(),
         }
     }
 }
@@ -190,5 +264,23 @@ impl Default for ProfileConfig {
             labels: true,
             neighbours: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_kind_names_only_what_is_set() {
+        let kind = KindConfig { ttl: "7d".into(), weight: 0.3, ..KindConfig::default() };
+        assert_eq!(
+            format!("{kind:?}"),
+            "KindConfig { is_account: false, strong: false, ttl: \"7d\", weight: 0.3, union_degree_max: 16, \
+             expand_degree_max: 64 }"
+        );
+        let ignore = vec!["unknown".into()];
+        let text = format!("{:?}", KindConfig { form: Some(KeyForm::Ip), ignore, ..kind });
+        assert!(text.ends_with("expand_degree_max: 64, form: Ip }"), "{text}");
     }
 }

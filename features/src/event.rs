@@ -39,6 +39,8 @@ pub struct Event {
     pub event_id: CompactString,
     /// When it happened.
     pub ts_ms: TimeMs,
+    /// When the message says it happened: what `ts_ms` is before a clock corrects it.
+    pub said_ms: TimeMs,
     /// What happened.
     pub type_id: TypeId,
     /// Who did it.

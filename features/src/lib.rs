@@ -10,6 +10,7 @@
 compile_error!("profiles are read and written in place as little-endian bytes");
 
 pub mod blocks;
+pub mod byte_size;
 mod compile;
 pub mod config;
 pub mod decay;
@@ -18,8 +19,10 @@ pub mod event;
 pub mod expr;
 mod field;
 pub mod hits;
+pub mod key_form;
 pub mod layout;
 pub mod limits;
+pub mod placeholder;
 pub mod profile;
 pub mod schema;
 pub mod vector;

@@ -190,6 +190,13 @@ impl Layout {
         }
     }
 
+    /// Notes whether the event that was observed last was ahead of the stream's clock ([`Head::ahead`]).
+    pub fn note_ahead(&self, bytes: &mut [u8], ahead: bool) {
+        if let Some(head) = part_mut::<Head>(bytes, 0) {
+            head.ahead = u32::from(ahead);
+        }
+    }
+
     /// Takes what became known about one of the key's events. Does nothing for roles without labels.
     pub fn learn(&self, bytes: &mut [u8], label: &LabelSeen) -> bool {
         if !self.fits(bytes) {
@@ -202,6 +209,12 @@ impl Layout {
             }
             None => false,
         }
+    }
+
+    /// Whether any label ever spoke of the key's events.
+    pub fn learned(&self, bytes: &[u8]) -> bool {
+        let labels = self.labels_at.filter(|_| self.fits(bytes));
+        labels.and_then(|at| part::<Labels>(bytes, at)).is_some_and(|labels| labels.learned > 0)
     }
 
     /// Reads the columns for an event that is the key's own: the state before it, with this event's own weight in counts, windows,

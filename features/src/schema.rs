@@ -6,8 +6,10 @@ use crate::decay::HalfLives;
 use crate::event::{Event, KindId, TimeMs, TypeId};
 use crate::expr::Program;
 use crate::hits::CounterHits;
+use crate::key_form::{KeyForm, Malformed};
 use crate::layout::{Column, Field, Layout, Role};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 pub use crate::compile::SchemaError;
@@ -21,7 +23,7 @@ pub struct Time {
     pub half_life_names: [String; 4],
     /// How late an event may be and still move everything but rhythm, sessions and robust means.
     pub lateness_max_ms: i64,
-    /// In files: how far ahead of the newest a time may jump.
+    /// How far a few accounts may move the stream's clock past what most accounts say.
     pub jump_max_ms: i64,
     /// Accounts idle for longer are forgotten.
     pub account_ttl_ms: i64,
@@ -49,8 +51,10 @@ pub struct Kind {
     pub name: String,
     /// Its keys are accounts.
     pub is_account: bool,
-    /// Its links bind accounts into components.
+    /// Its links bind accounts into components, unless it is copyable.
     pub strong: bool,
+    /// Anybody can use its keys without having the thing.
+    pub copyable: bool,
     /// Entities and links idle for longer are forgotten, milliseconds.
     pub ttl_ms: i64,
     /// How much it counts in suspicion.
@@ -61,6 +65,26 @@ pub struct Kind {
     pub expand_degree_max: u32,
     /// Whose profile its keys have: [`Role::TARGET`] for accounts.
     pub role: Role,
+    /// How its keys are spelled; none: as they come.
+    pub form: Option<KeyForm>,
+    /// Keys that are absent wherever they are named, in normal form, sorted.
+    pub ignored: Vec<String>,
+}
+
+impl Kind {
+    /// The key under which a thing is known, however it was spelled: the one way from keys in events, labels, allow
+    /// lists and questions to keys of the state.
+    ///
+    /// # Errors
+    /// When the key does not parse under the kind's form; it is then known as it came.
+    pub fn normal<'a>(&self, key: &'a str) -> Result<Cow<'a, str>, Malformed> {
+        self.form.map_or(Ok(Cow::Borrowed(key)), |form| form.normal(key))
+    }
+
+    /// Whether a key in its normal form is ignored. O(log ignored keys).
+    pub fn ignores(&self, key: &str) -> bool {
+        self.ignored.binary_search_by(|ignored| ignored.as_str().cmp(key)).is_ok()
+    }
 }
 
 /// A way in which an event names another account.

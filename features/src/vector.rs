@@ -1,5 +1,6 @@
 //! The fixed order of the feature vector.
 
+use crate::config::AttributeKind;
 use crate::event::KindId;
 use crate::layout::Role;
 use crate::schema::Schema;
@@ -109,6 +110,24 @@ impl VectorPlan {
     /// Number of columns.
     pub fn width(&self) -> usize {
         self.names.len()
+    }
+
+    /// The declared texts of a categorical column, each at the number that stands for it; any other text is their
+    /// count. None: the column is a number.
+    pub fn values<'a>(&self, schema: &'a Schema, column: &str) -> Option<&'a [String]> {
+        if let Some(name) = column.strip_prefix("event.") {
+            let attribute =
+                schema.attributes().get(schema.attribute_slot(name).unwrap_or(usize::MAX));
+            return match attribute {
+                Some(attribute) if attribute.kind == AttributeKind::Category => {
+                    Some(&attribute.values)
+                }
+                Some(_) => None,
+                None => (name == "type").then(|| schema.types()),
+            };
+        }
+        let prefix = column.strip_suffix(".last_type")?;
+        self.parts.iter().any(|part| part.prefix == prefix).then(|| schema.types())
     }
 
     /// The part about a thing, in one of its roles.

@@ -6,6 +6,7 @@ use features::config::{
     AttributeConfig, AttributeKind, CounterConfig, FeatureConfig, KindConfig, ProfileConfig,
 };
 use features::event::TypeId;
+use features::key_form::KeyForm;
 use features::layout::{Layout, Role};
 use features::profile::{DistinctKey, Observation, Taken};
 use features::schema::{Schema, SchemaError};
@@ -20,6 +21,7 @@ fn full() -> FeatureConfig {
     let attribute = |kind, values: &[&str]| AttributeConfig {
         kind,
         values: values.iter().map(|v| (*v).into()).collect(),
+        unit: None,
     };
     let counter = |name: &str| CounterConfig { name: name.into(), ..CounterConfig::default() };
     let mut config = FeatureConfig::default();
@@ -359,6 +361,77 @@ fn neighbours_point_into_both_profiles_of_the_other_side() {
     }
     assert!(schema.neighbour_columns(schema.kinds()[1].role).is_empty());
     assert_eq!(schema.kinds()[2].role, Role::TARGET, "a peer is an account");
+}
+
+#[test]
+fn ignored_keys_are_compiled_into_the_form_of_their_kind() {
+    let ignored = |form, keys: &[&str]| {
+        let mut config = FeatureConfig::default();
+        let ignore = keys.iter().map(|key| (*key).to_owned()).collect();
+        config.kinds.insert("ip".into(), KindConfig { form, ignore, ..KindConfig::default() });
+        match Schema::compile(&config) {
+            Ok(schema) => Ok(schema.kinds()[0].ignored.clone()),
+            Err(errors) => Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        }
+    };
+    let ip = Some(KeyForm::Ip);
+    for (form, keys, compiled) in [
+        (None, &["unknown", "Unknown", "-"][..], &["-", "Unknown", "unknown"][..]),
+        (None, &[], &[]),
+        (ip, &["::ffff:127.0.0.1", " ::0:1"], &["127.0.0.1", "::1"]),
+        // Such a key has no form and is known as it comes.
+        (ip, &["unknown", "0.0.0.0"], &["0.0.0.0", "unknown"]),
+        (Some(KeyForm::Lower), &["NULL"], &["null"]),
+    ] {
+        let compiled = compiled.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
+        assert_eq!(ignored(form, keys), Ok(compiled), "{form:?} {keys:?}");
+    }
+    let long = "x".repeat(257);
+    for (form, keys, problems) in [
+        (None, &["", "a"][..], &["kinds.ip.ignore: a key is empty; remove it"][..]),
+        (None, &["a", "b", "a"], &["kinds.ip.ignore: `a` is there twice; rename or remove one"]),
+        (
+            ip,
+            &["127.0.0.1", "::ffff:127.0.0.1"],
+            &["kinds.ip.ignore: `127.0.0.1` is there twice; rename or remove one"],
+        ),
+        (
+            ip,
+            &["203.0.113.300", "nobody", ""],
+            &[
+                "kinds.ip.ignore: `203.0.113.300` has not the form `ip` of its kind; correct it or remove it",
+                "kinds.ip.ignore: `nobody` has not the form `ip` of its kind; correct it or remove it",
+                "kinds.ip.ignore: a key is empty; remove it",
+            ],
+        ),
+        (
+            None,
+            &[long.as_str()],
+            &[
+                "kinds.ip.ignore: the key that begins with `xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx` has 257 bytes, \
+               keys are kept with 256 at most; write it as it is kept, or remove it",
+            ],
+        ),
+    ] {
+        let problems = problems.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        assert_eq!(ignored(form, keys), Err(problems), "{form:?} {keys:?}");
+    }
+    let many: Vec<String> = (0..257).map(|n| format!("k{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let problems =
+        ["kinds.ip.ignore: 257 keys, more than the 256 that fit; remove some".to_owned()];
+    assert_eq!(ignored(None, &many), Err(problems.to_vec()));
+}
+
+#[test]
+fn ignored_keys_leave_the_version_of_the_schema() {
+    let version = |ignore: &[&str]| {
+        let mut config = full();
+        let ignore = ignore.iter().map(|key| (*key).to_owned()).collect();
+        config.kinds.insert("ip".into(), KindConfig { ignore, ..KindConfig::default() });
+        Schema::compile(&config).expect("it is good").version().to_owned()
+    };
+    assert_eq!(version(&[]), version(&["unknown"]));
 }
 
 #[test]

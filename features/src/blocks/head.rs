@@ -17,8 +17,8 @@ pub struct Head {
     pub late: u32,
     /// Type of the latest event: its index, 65535 for undeclared.
     pub last_type: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Whether the latest event was ahead of the stream's clock, and counted as of it: 1, or 0. Not in the field table.
+    pub ahead: u32,
 }
 
 /// Columns that every profile starts with, with their units.

@@ -60,7 +60,7 @@ impl Numeric {
         let wide = f64::from(x);
         let off = wide - f64::from(self.mean);
         let mean = f64::from(self.mean) + off / f64::from(self.count);
-        self.m2 = (f64::from(self.m2) + off * (wide - mean)).max(0.0) as f32;
+        self.m2 = squares(f64::from(self.m2) + off * (wide - mean));
         self.mean = mean as f32;
 
         let share = f64::from(moment.weight[3]);
@@ -68,8 +68,7 @@ impl Numeric {
         if weight > 1e-12 {
             let off = wide - f64::from(self.recent_mean);
             let mean = f64::from(self.recent_mean) + off * share / weight;
-            self.recent_m2 =
-                (f64::from(self.recent_m2) + share * off * (wide - mean)).max(0.0) as f32;
+            self.recent_m2 = squares(f64::from(self.recent_m2) + share * off * (wide - mean));
             self.recent_mean = mean as f32;
             self.recent_weight = weight as f32;
         }
@@ -99,6 +98,12 @@ impl Numeric {
         out.push(if self.count > 1 { score(x, self.recent_mean, recent_sd) } else { f32::NAN });
         out.push(if self.mean.abs() > 1e-12 { (x / self.mean).clamp(-1e6, 1e6) } else { f32::NAN });
     }
+}
+
+/// A sum of squares in 32 bits: at their greatest number it stops, so that values beyond 1e18 have a deviation that is too small, and
+/// never an infinite one.
+fn squares(sum: f64) -> f32 {
+    sum.clamp(0.0, f64::from(f32::MAX)) as f32
 }
 
 /// How many deviations `x` is from the mean. A deviation of nothing is taken as a thousandth of the mean.

@@ -22,14 +22,12 @@ impl Names for EventNames<'_> {
         }
     }
 
-    fn category(&self, name: &str, text: &str) -> Option<f32> {
-        let values = if name == "type" {
-            self.types
-        } else {
-            let attribute = self.attributes.iter().find(|a| a.name == name)?;
-            attribute.values.as_slice()
-        };
-        values.iter().position(|v| v == text).map(|index| index as f32)
+    fn values(&self, name: &str) -> Option<&[String]> {
+        match self.attributes.iter().find(|a| a.name == name) {
+            Some(attribute) if attribute.kind == AttributeKind::Category => Some(&attribute.values),
+            Some(_) => None,
+            None => (name == "type").then_some(self.types),
+        }
     }
 
     fn all(&self) -> Vec<String> {

@@ -7,12 +7,17 @@ mod roles;
 pub use check::SchemaError;
 
 use crate::blocks::hours::LocalTime;
-use crate::config::{AttributeKind, FeatureConfig, TimeConfig};
+use crate::config::{AttributeKind, FeatureConfig, KindConfig, TimeConfig};
 use crate::decay::HalfLives;
 use crate::duration::parse_offset_ms;
 use crate::event::{KindId, TypeId};
+use crate::key_form::{KeyForm, Malformed};
 use crate::layout::{Layout, Role, Rules};
-use crate::limits::{ATTRIBUTES_MAX, CATEGORY_VALUES_MAX, KINDS_MAX, PROFILE_BYTES_MAX, TYPES_MAX};
+use crate::limits::{
+    ATTRIBUTES_MAX, CATEGORY_VALUES_MAX, IGNORED_KEY_BYTES_MAX, IGNORED_KEYS_MAX, KINDS_MAX,
+    PROFILE_BYTES_MAX, TYPES_MAX,
+};
+use crate::placeholder::is_placeholder;
 use crate::schema::{AccountRole, Attribute, Counting, Kind, Schema, Time};
 use check::Check;
 use counters::compile_counters;
@@ -145,6 +150,19 @@ fn compile_time(config: &TimeConfig, check: &mut Check) -> Time {
             format!("`{}` is more than a day; use -24h to +24h", config.utc_offset),
         );
     }
+    if let Some(text) = &config.assume_offset {
+        match parse_offset_ms(text) {
+            Ok(ms) if ms.abs() <= 24 * 3_600_000 => {}
+            Ok(_) => check.value(
+                "time.assume_offset",
+                format!("`{text}` is more than a day; use -24h to +24h"),
+            ),
+            Err(reason) => {
+                let place = "time.assume_offset".into();
+                check.errors.push(SchemaError::Duration { place, reason });
+            }
+        }
+    }
     if config.night[0] > 23 || config.night[1] > 24 {
         let [from, to] = config.night;
         check.value(
@@ -183,15 +201,18 @@ fn compile_attributes(config: &FeatureConfig, check: &mut Check) -> Vec<Attribut
         check.unique(&place, declared.values.iter().map(String::as_str));
         match (declared.kind, declared.values.is_empty()) {
             (AttributeKind::Category, true) => {
-                check.value(place, "a category needs its `values`; list them")
+                check.value(&place, "a category needs its `values`; list them")
             }
-            (AttributeKind::Number | AttributeKind::Boolean, false) => {
+            (AttributeKind::Number | AttributeKind::Boolean | AttributeKind::Age, false) => {
                 check.value(
-                    place,
+                    &place,
                     "only a category has `values`; remove them or set type = \"category\"",
                 );
             }
             _ => {}
+        }
+        if declared.unit.is_some() && declared.kind != AttributeKind::Age {
+            check.value(&place, "only an age has a `unit`; remove it or set type = \"age\"");
         }
         attributes.push(Attribute {
             name: name.clone(),
@@ -217,19 +238,78 @@ fn compile_kinds(config: &FeatureConfig, check: &mut Check) -> Vec<Kind> {
         }
         if !declared.is_account {
             role = role.saturating_add(1);
+        } else if declared.form.is_some() {
+            check.value(
+                format!("{place}.form"),
+                "its keys are accounts, which are known as they come; remove it",
+            );
         }
         kinds.push(Kind {
             name: name.clone(),
             is_account: declared.is_account,
             strong: declared.strong,
+            copyable: declared.is_account || declared.copyable.unwrap_or(!declared.strong),
             ttl_ms: check.duration(&format!("{place}.ttl"), &declared.ttl, 1),
             weight: declared.weight,
             union_degree_max: declared.union_degree_max,
             expand_degree_max: declared.expand_degree_max,
             role: if declared.is_account { Role::TARGET } else { Role(role) },
+            form: declared.form,
+            ignored: compile_ignored(&place, declared, check),
         });
     }
     kinds
+}
+
+/// The ignored keys of a kind in their normal form, sorted.
+fn compile_ignored(kind: &str, declared: &KindConfig, check: &mut Check) -> Vec<String> {
+    let place = format!("{kind}.ignore");
+    check.cap(&place, "keys", declared.ignore.len(), IGNORED_KEYS_MAX);
+    let mut keys = Vec::new();
+    for key in &declared.ignore {
+        if key.is_empty() {
+            check.value(&place, "a key is empty; remove it");
+            continue;
+        }
+        if key.len() > IGNORED_KEY_BYTES_MAX {
+            let start = &key[..key.floor_char_boundary(32)];
+            check.value(
+                &place,
+                format!(
+                    "the key that begins with `{start}` has {} bytes, keys are kept with {IGNORED_KEY_BYTES_MAX} at most; \
+                     write it as it is kept, or remove it",
+                    key.len()
+                ),
+            );
+            continue;
+        }
+        let normal = match declared.form {
+            Some(form) => form.normal(key),
+            None => Ok(key.into()),
+        };
+        match normal {
+            Ok(normal) => keys.push(normal.into_owned()),
+            // Known as it comes, as such a key of an event is: `unknown` in place of an address.
+            Err(Malformed) if is_placeholder(key) => keys.push(key.clone()),
+            Err(Malformed) => {
+                let form = declared.form.map_or("", KeyForm::as_str);
+                check.value(
+                    &place,
+                    format!(
+                        "`{key}` has not the form `{form}` of its kind; correct it or remove it"
+                    ),
+                );
+            }
+        }
+    }
+    keys.sort_unstable();
+    for pair in keys.windows(2) {
+        if pair[0] == pair[1] {
+            let name = pair[0].clone();
+            check.errors.push(SchemaError::Twice { place: place.clone(), name });
+        }
+    }
+    keys
 }
 
 /// FNV-1a (64 bits) over everything that bytes and columns depend on, as sixteen hex digits.
@@ -245,7 +325,8 @@ fn version(time: &Time, attributes: &[Attribute], kinds: &[Kind], layouts: &[Lay
         let _ = writeln!(text, "attribute {} {:?} {:?}", a.name, a.kind, a.values);
     }
     for k in kinds {
-        let _ = writeln!(text, "kind {} {}", k.name, k.is_account);
+        let form = k.form.map(|form| format!(" {}", form.as_str())).unwrap_or_default();
+        let _ = writeln!(text, "kind {} {}{form}", k.name, k.is_account);
     }
     for layout in layouts {
         let _ = writeln!(text, "role {} {}", layout.role_name(), layout.size());

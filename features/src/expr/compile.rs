@@ -1,6 +1,7 @@
 //! From the typed tree to a program for a stack machine.
 
 use super::Comparison;
+use super::functions::compared;
 use super::lower::{Arithmetic, Node};
 
 /// Deepest stack that a program may need. The guard's caps keep programs far below it.
@@ -27,6 +28,8 @@ pub(crate) enum Op {
     Negate,
     /// Replace the top by its absolute value.
     Absolute,
+    /// Replace the top, a category's number, by absence unless it is below this count of declared values.
+    Declared(u32),
     /// Replace the top by whether it is false.
     Not,
     /// Replace the top by whether it is present.
@@ -70,21 +73,27 @@ impl Compiled {
             Node::Constant(value) => self.ops.push(Op::Constant(*value)),
             Node::Negate(operand) => self.unary(operand, depth, Op::Negate),
             Node::Absolute(operand) => self.unary(operand, depth, Op::Absolute),
+            Node::Declared(operand, count) => self.unary(operand, depth, Op::Declared(*count)),
             Node::Not(operand) => self.unary(operand, depth, Op::Not),
             Node::Present(operand) => self.unary(operand, depth, Op::Present),
             Node::Truth(operand) => self.unary(operand, depth, Op::Truth),
             Node::Arithmetic(operator, left, right) => {
                 self.binary(left, right, depth, Op::Arithmetic(*operator));
             }
-            Node::Compare(comparison, left, right) => match (left.as_ref(), right.as_ref()) {
-                (Node::Slot(slot), Node::Constant(value)) if fits(*value) => {
-                    self.ops.push(Op::SlotCompare(*slot, *comparison, *value as f32));
+            Node::Compare(comparison, left, right) => {
+                let direct = match (left.as_ref(), right.as_ref()) {
+                    (Node::Slot(slot), Node::Constant(value)) => {
+                        narrow(*value).map(|value| Op::SlotCompare(*slot, *comparison, value))
+                    }
+                    (Node::Constant(value), Node::Slot(slot)) => narrow(*value)
+                        .map(|value| Op::SlotCompare(*slot, comparison.mirrored(), value)),
+                    _ => None,
+                };
+                match direct {
+                    Some(op) => self.ops.push(op),
+                    None => self.binary(left, right, depth, Op::Compare(*comparison)),
                 }
-                (Node::Constant(value), Node::Slot(slot)) if fits(*value) => {
-                    self.ops.push(Op::SlotCompare(*slot, comparison.mirrored(), *value as f32));
-                }
-                _ => self.binary(left, right, depth, Op::Compare(*comparison)),
-            },
+            }
             Node::Least(operands) => self.fold(operands, depth, Op::Least),
             Node::Greatest(operands) => self.fold(operands, depth, Op::Greatest),
             Node::OneOf(value, elements) => {
@@ -152,7 +161,8 @@ impl Compiled {
     }
 }
 
-/// Whether a number is its own 32-bit form (lowering rounds those that stand beside a slot).
-fn fits(value: f64) -> bool {
-    f64::from(value as f32).to_bits() == value.to_bits()
+/// A number as it is compared, if 32 bits hold that.
+fn narrow(value: f64) -> Option<f32> {
+    let narrow = compared(value) as f32;
+    (f64::from(narrow).to_bits() == compared(value).to_bits()).then_some(narrow)
 }

@@ -39,6 +39,15 @@ fn did_you_mean(nearest: &Option<String>) -> String {
     nearest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
+/// What could have been meant by a text that is not declared.
+fn declared_values(nearest: &Option<String>, declared: &[String]) -> String {
+    match nearest {
+        Some(value) => format!("did you mean `{value}`?"),
+        None if declared.is_empty() => "none is declared".to_owned(),
+        None => format!("declared: {}", declared.join(", ")),
+    }
+}
+
 /// Why a condition was refused.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum ExprError {
@@ -79,8 +88,9 @@ pub enum ExprError {
     },
     /// Text that is not a declared value of the category it is compared with.
     #[error(
-        "`{text}` is not a declared value of `{name}` (at {at}); declare it in the attribute's \
-         `values`, or check the spelling"
+        "`{text}` is not a declared value of `{name}` (at {at}); {}; a value that is not declared equals \
+         nothing, so correct or declare it",
+        declared_values(nearest, declared)
     )]
     UnknownValue {
         /// The categorical name.
@@ -89,6 +99,10 @@ pub enum ExprError {
         text: String,
         /// Where the text is.
         at: At,
+        /// The nearest declared value.
+        nearest: Option<String>,
+        /// The first declared values.
+        declared: Vec<String>,
     },
     /// A function that does not exist.
     #[error(

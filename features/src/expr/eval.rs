@@ -1,7 +1,8 @@
 //! The stack machine. No allocation, no panic, no loop: every step goes forward.
 
+use super::Comparison;
 use super::compile::{Op, STACK_MAX};
-use super::functions::{divide, greatest, least, loaded, remainder};
+use super::functions::{declared, divide, greatest, least, loaded, remainder};
 use super::lower::Arithmetic;
 
 /// Most programs need no more than this; the small stack costs less to clear.
@@ -12,7 +13,7 @@ const STACK_SMALL: usize = 16;
 #[inline]
 pub(crate) fn run(ops: &[Op], stack_depth: usize, load: impl Fn(u32) -> f32) -> bool {
     if let [Op::SlotCompare(slot, comparison, value)] = ops {
-        return comparison.holds(loaded(load(*slot)), f64::from(*value));
+        return comparison.holds_exactly(loaded(load(*slot)), f64::from(*value));
     }
     let top = if stack_depth <= STACK_SMALL {
         run_with::<STACK_SMALL>(ops, load)
@@ -45,7 +46,7 @@ fn run_with<const DEPTH: usize>(ops: &[Op], load: impl Fn(u32) -> f32) -> f64 {
                 next = next.wrapping_add(1);
             }
             Op::SlotCompare(slot, comparison, value) => {
-                let holds = comparison.holds(loaded(load(slot)), f64::from(value));
+                let holds = comparison.holds_exactly(loaded(load(slot)), f64::from(value));
                 stack[next & mask] = truth(holds);
                 next = next.wrapping_add(1);
             }
@@ -75,11 +76,12 @@ fn run_with<const DEPTH: usize>(ops: &[Op], load: impl Fn(u32) -> f32) -> f64 {
             Op::Negate => stack[top] = -stack[top],
             Op::Absolute => stack[top] = stack[top].abs(),
             Op::Not => stack[top] = truth(stack[top] == 0.0),
+            Op::Declared(count) => stack[top] = declared(stack[top], f64::from(count)),
             Op::Present => stack[top] = truth(!stack[top].is_nan()),
             Op::Truth => stack[top] = truth(!stack[top].is_nan() && stack[top] != 0.0),
             Op::OneOf => {
                 let value = stack[next.wrapping_sub(3) & mask];
-                let found = stack[below] != 0.0 || value == stack[top];
+                let found = stack[below] != 0.0 || Comparison::Equal.holds(value, stack[top]);
                 stack[below] = truth(found);
                 next = next.wrapping_sub(1);
             }

@@ -24,6 +24,10 @@ pub(crate) const NEEDS_NUMBER: &str =
 pub(crate) const TEXT_ALONE: &str =
     "text can only be compared with a categorical name: `country == \"NL\"`";
 pub(crate) const TEXT_ORDER: &str = "text has no order here; use `==`, `!=` or `in`";
+pub(crate) const CATEGORY_ALONE: &str = "a category is text, neither a number nor true or false; \
+     compare it with text: `country == \"NL\"`";
+pub(crate) const OTHER_VALUES: &str =
+    "two categories can only be compared when both declare the same `values` in the same order";
 
 /// Refuses a function that nobody has, and a known one with the wrong number of arguments.
 pub(crate) fn check(
@@ -54,6 +58,21 @@ pub(crate) fn check(
 #[inline]
 pub(crate) fn loaded(value: f32) -> f64 {
     if value.is_finite() { f64::from(value) } else { f64::NAN }
+}
+
+/// A number as comparisons see it: rounded to 32 bits, the precision of the row. What 32 bits would turn into
+/// zero or infinity stays as it is.
+#[inline]
+pub(crate) fn compared(value: f64) -> f64 {
+    let rounded = f64::from(value as f32);
+    if rounded.is_finite() && (rounded != 0.0 || value == 0.0) { rounded } else { value }
+}
+
+/// A category's number if its text is one of the `declared` ones. All other texts share a number, so two of
+/// them cannot be told apart: absent.
+#[inline]
+pub(crate) fn declared(value: f64, declared: f64) -> f64 {
+    if value < declared { value } else { f64::NAN }
 }
 
 /// Division; by zero there is no result.

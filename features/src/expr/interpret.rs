@@ -3,8 +3,8 @@
 //!
 //! The syntax tree is rewritten once, so that it means the same as the compiled form would: names
 //! become variables by slot, whole numbers become doubles, and every operation that an absent value
-//! changes (comparisons, division, remainder, minimum, maximum) becomes a call of a function that knows
-//! about absence. An evaluation costs 0.5 to 5 us and allocates.
+//! changes (comparisons, `in`, division, remainder, minimum, maximum) becomes a call of a function that knows
+//! about absence and precision. An evaluation costs 0.5 to 5 us and allocates.
 
 use super::error::{At, ExprError};
 use super::functions::{self, divide, greatest, least, remainder};
@@ -27,6 +27,8 @@ const LEAST: &str = "@least";
 const GREATEST: &str = "@greatest";
 const ABSOLUTE: &str = "@absolute";
 const PRESENT: &str = "@present";
+const DECLARED: &str = "@declared";
+const ONE_OF: &str = "@one_of";
 const TRUTH: &str = "@truth";
 
 /// A condition for the interpreter.
@@ -105,7 +107,7 @@ impl VariableResolver for Variables {
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
     let (one, two) = (1, 2);
-    let functions: [(&str, usize, Function); 13] = [
+    let functions: [(&str, usize, Function); 15] = [
         (Comparison::Less.function(), two, compare_less),
         (Comparison::LessEqual.function(), two, compare_less_equal),
         (Comparison::Greater.function(), two, compare_greater),
@@ -118,6 +120,8 @@ static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
         (GREATEST, two, |args| arithmetic(&args, greatest)),
         (ABSOLUTE, one, |args| Ok(CowVal::owned(CelDouble::from(number(&args, 0)?.abs())))),
         (PRESENT, one, |args| Ok(CowVal::owned(CelBool::from(!number(&args, 0)?.is_nan())))),
+        (DECLARED, two, |args| arithmetic(&args, functions::declared)),
+        (ONE_OF, two, one_of),
         (TRUTH, one, |args| {
             let value = number(&args, 0)?;
             Ok(CowVal::owned(CelBool::from(!value.is_nan() && value != 0.0)))
@@ -154,12 +158,31 @@ fn arithmetic<'b, 'v>(args: &[CowVal<'_, '_>], operator: fn(f64, f64) -> f64) ->
     Ok(CowVal::owned(CelDouble::from(operator(number(args, 0)?, number(args, 1)?))))
 }
 
-/// An argument as a number; a truth value is 0 or 1.
-fn number(args: &[CowVal<'_, '_>], index: usize) -> Result<f64, ExecutionError> {
-    let value: &dyn Val = match args.get(index) {
-        Some(value) => value.as_ref(),
-        None => return Err(ExecutionError::missing_argument_or_target()),
+/// Whether the first argument equals an element of the second, a list.
+fn one_of<'b, 'v>(args: Args<'b, 'v>) -> Returned<'b, 'v> {
+    let value = number(&args, 0)?;
+    let list = args.get(1).ok_or_else(ExecutionError::missing_argument_or_target)?.as_ref();
+    let Some(list) = list.as_iterable() else {
+        let found = list.get_type().name();
+        return Err(ExecutionError::function_error("in", format!("a {found} is not a list")));
     };
+    let mut elements = list.iter();
+    while let Some(element) = elements.next() {
+        if Comparison::Equal.holds(value, number_of(element)?) {
+            return Ok(CowVal::owned(CelBool::from(true)));
+        }
+    }
+    Ok(CowVal::owned(CelBool::from(false)))
+}
+
+/// An argument as a number.
+fn number(args: &[CowVal<'_, '_>], index: usize) -> Result<f64, ExecutionError> {
+    let value = args.get(index).ok_or_else(ExecutionError::missing_argument_or_target)?;
+    number_of(value.as_ref())
+}
+
+/// A value as a number; a truth value is 0 or 1.
+fn number_of(value: &dyn Val) -> Result<f64, ExecutionError> {
     if let Some(value) = value.downcast_ref::<CelDouble>() {
         return Ok(*value.inner());
     }
@@ -178,11 +201,13 @@ fn number(args: &[CowVal<'_, '_>], index: usize) -> Result<f64, ExecutionError> 
 
 /// What a rewritten node yields, as far as that is known before it runs.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+enum Kind<'a> {
     Truth,
     Number,
     /// A name's value: true when present and not zero.
     Slot,
+    /// A text, by its number among these.
+    Category(&'a [String]),
     /// A list, or a variable of a macro.
     Any,
 }
@@ -195,7 +220,7 @@ struct Rewriting<'a> {
     scopes: Vec<Vec<String>>,
 }
 
-type Rewritten = Result<(IdedExpr, Kind), ExprError>;
+type Rewritten<'a> = Result<(IdedExpr, Kind<'a>), ExprError>;
 
 fn call(func_name: &str, args: Vec<IdedExpr>) -> IdedExpr {
     let call = CallExpr { func_name: func_name.to_owned(), target: None, args };
@@ -206,7 +231,7 @@ fn double(value: f64) -> IdedExpr {
     IdedExpr { id: 0, expr: Expr::Literal(LiteralValue::Double(CelDouble::from(value))) }
 }
 
-impl Rewriting<'_> {
+impl<'a> Rewriting<'a> {
     fn at(&self, expr: &IdedExpr) -> At {
         self.parsed.at(expr)
     }
@@ -240,9 +265,12 @@ impl Rewriting<'_> {
         IdedExpr { id: 0, expr: Expr::Ident(format!("@{index}")) }
     }
 
-    fn meaning(&mut self, name: &str, at: At) -> Rewritten {
+    fn meaning(&mut self, name: &str, at: At) -> Rewritten<'a> {
         Ok(match parse::resolve(name, at, self.names)? {
-            Meaning::Slot(slot) => (self.variable(slot), Kind::Slot),
+            Meaning::Slot(slot) => {
+                let kind = self.names.values(name).map_or(Kind::Slot, Kind::Category);
+                (self.variable(slot), kind)
+            }
             Meaning::Constant(value) => (double(value), Kind::Number),
         })
     }
@@ -256,9 +284,10 @@ impl Rewriting<'_> {
         &self,
         expr: &IdedExpr,
         rewritten: IdedExpr,
-        kind: Kind,
+        kind: Kind<'_>,
     ) -> Result<IdedExpr, ExprError> {
         match kind {
+            Kind::Category(_) => self.wrong_type(expr, functions::CATEGORY_ALONE),
             Kind::Truth => Ok(rewritten),
             Kind::Slot | Kind::Any => Ok(call(TRUTH, vec![rewritten])),
             Kind::Number => self.wrong_type(expr, functions::NEEDS_TRUTH),
@@ -268,11 +297,28 @@ impl Rewriting<'_> {
     fn number(&mut self, expr: &IdedExpr) -> Result<IdedExpr, ExprError> {
         match self.any(expr)? {
             (_, Kind::Truth) => self.wrong_type(expr, functions::NEEDS_NUMBER),
+            (_, Kind::Category(_)) => self.wrong_type(expr, functions::CATEGORY_ALONE),
             (rewritten, _) => Ok(rewritten),
         }
     }
 
-    fn any(&mut self, expr: &IdedExpr) -> Rewritten {
+    /// A number or a category: what can be present or absent.
+    fn value(&mut self, expr: &IdedExpr) -> Result<IdedExpr, ExprError> {
+        match self.any(expr)? {
+            (_, Kind::Truth) => self.wrong_type(expr, functions::NEEDS_NUMBER),
+            (rewritten, _) => Ok(rewritten),
+        }
+    }
+
+    /// An element of a list: categories are not mixed with numbers.
+    fn element(&mut self, expr: &IdedExpr) -> Rewritten<'a> {
+        match self.any(expr)? {
+            (_, Kind::Category(_)) => self.wrong_type(expr, functions::CATEGORY_ALONE),
+            found => Ok(found),
+        }
+    }
+
+    fn any(&mut self, expr: &IdedExpr) -> Rewritten<'a> {
         if let Some(value) = parse::number(expr) {
             return Ok((double(value), Kind::Number));
         }
@@ -299,7 +345,7 @@ impl Rewriting<'_> {
                 }
                 let mut list = list.clone();
                 for element in &mut list.elements {
-                    *element = self.any(element)?.0;
+                    *element = self.element(element)?.0;
                 }
                 Ok((IdedExpr { id: expr.id, expr: Expr::List(list) }, Kind::Any))
             }
@@ -311,12 +357,12 @@ impl Rewriting<'_> {
         }
     }
 
-    fn comprehension(&mut self, expr: &IdedExpr, macro_: &ComprehensionExpr) -> Rewritten {
+    fn comprehension(&mut self, expr: &IdedExpr, macro_: &ComprehensionExpr) -> Rewritten<'a> {
         if self.scopes.len() >= MACRO_NESTING_MAX {
             return self.unsupported(expr, "a macro inside two others");
         }
         let mut rewritten = macro_.clone();
-        rewritten.iter_range = self.any(&macro_.iter_range)?.0;
+        rewritten.iter_range = self.element(&macro_.iter_range)?.0;
         let (accu_init, kind) = self.any(&macro_.accu_init)?;
         rewritten.accu_init = accu_init;
         let mut variables = vec![macro_.iter_var.clone(), macro_.accu_var.clone()];
@@ -340,7 +386,7 @@ impl Rewriting<'_> {
         Ok((IdedExpr { id: expr.id, expr: Expr::Comprehension(Box::new(rewritten)) }, kind))
     }
 
-    fn call(&mut self, expr: &IdedExpr, written: &CallExpr) -> Rewritten {
+    fn call(&mut self, expr: &IdedExpr, written: &CallExpr) -> Rewritten<'a> {
         let name = written.func_name.as_str();
         if let Some(target) = &written.target {
             functions::check(name, written.args.len(), true, self.at(expr))?;
@@ -365,7 +411,7 @@ impl Rewriting<'_> {
                 Ok((call(name, vec![self.number(operand)?]), Kind::Number))
             }
             (operators::INDEX, [list, index]) => {
-                let list = self.any(list)?.0;
+                let list = self.element(list)?.0;
                 // The one place where a whole number stays one.
                 let index = match &index.expr {
                     Expr::Literal(LiteralValue::Int(_)) => index.clone(),
@@ -374,10 +420,10 @@ impl Rewriting<'_> {
                 Ok((call(name, vec![list, index]), Kind::Any))
             }
             (functions::PRESENT, [operand]) => {
-                Ok((call(PRESENT, vec![self.number(operand)?]), Kind::Truth))
+                Ok((call(PRESENT, vec![self.value(operand)?]), Kind::Truth))
             }
             (functions::ABSENT, [operand]) => {
-                let present = call(PRESENT, vec![self.number(operand)?]);
+                let present = call(PRESENT, vec![self.value(operand)?]);
                 Ok((call(operators::LOGICAL_NOT, vec![present]), Kind::Truth))
             }
             (functions::ABS, [operand]) => {
@@ -407,17 +453,17 @@ impl Rewriting<'_> {
     }
 
     /// `size`, `int` and `double`: all numbers of a condition are doubles.
-    fn whole_to_double(&mut self, name: &str, operand: &IdedExpr) -> Rewritten {
-        let inner = call(name, vec![self.any(operand)?.0]);
+    fn whole_to_double(&mut self, name: &str, operand: &IdedExpr) -> Rewritten<'a> {
+        let inner = call(name, vec![self.element(operand)?.0]);
         Ok((call("double", vec![inner]), Kind::Number))
     }
 
-    fn binary(&mut self, name: &str, left: &IdedExpr, right: &IdedExpr) -> Rewritten {
+    fn binary(&mut self, name: &str, left: &IdedExpr, right: &IdedExpr) -> Rewritten<'a> {
         let (left, right) = (self.number(left)?, self.number(right)?);
         Ok((call(name, vec![left, right]), Kind::Number))
     }
 
-    fn fold(&mut self, name: &str, first: &IdedExpr, rest: &[IdedExpr]) -> Rewritten {
+    fn fold(&mut self, name: &str, first: &IdedExpr, rest: &[IdedExpr]) -> Rewritten<'a> {
         let mut folded = self.number(first)?;
         for operand in rest {
             folded = call(name, vec![folded, self.number(operand)?]);
@@ -425,14 +471,23 @@ impl Rewriting<'_> {
         Ok((folded, Kind::Number))
     }
 
-    fn choose(&mut self, condition: &IdedExpr, yes: &IdedExpr, no: &IdedExpr) -> Rewritten {
+    fn choose(&mut self, condition: &IdedExpr, yes: &IdedExpr, no: &IdedExpr) -> Rewritten<'a> {
         let condition = self.truth(condition)?;
         let ((yes_expr, yes_kind), (no_expr, no_kind)) = (self.any(yes)?, self.any(no)?);
         let choose = |yes, no| call(operators::CONDITIONAL, vec![condition, yes, no]);
+        match (yes_kind, no_kind) {
+            (Kind::Category(values), Kind::Category(others)) if values == others => {}
+            (Kind::Category(_), Kind::Category(_)) => {
+                return self.wrong_type(no, functions::OTHER_VALUES);
+            }
+            (Kind::Category(_), _) => return self.wrong_type(yes, functions::CATEGORY_ALONE),
+            (_, Kind::Category(_)) => return self.wrong_type(no, functions::CATEGORY_ALONE),
+            _ => {}
+        }
         if yes_kind == no_kind && yes_kind != Kind::Slot {
             return Ok((choose(yes_expr, no_expr), yes_kind));
         }
-        // One of two names is no longer a name: literals beside it keep their precision.
+        // One of two names is no longer a name, but it can be true like one.
         let names = yes_kind == Kind::Slot && no_kind == Kind::Slot;
         if names || yes_kind == Kind::Any || no_kind == Kind::Any {
             return Ok((choose(yes_expr, no_expr), Kind::Any));
@@ -445,92 +500,127 @@ impl Rewriting<'_> {
         Ok((choose(yes_expr, no_expr), Kind::Number))
     }
 
-    fn compare(&mut self, comparison: Comparison, left: &IdedExpr, right: &IdedExpr) -> Rewritten {
-        let (left, right) = match (parse::text(left), parse::text(right)) {
-            (None, None) => {
-                let (left_pair, right_pair) = (self.any(left)?, self.any(right)?);
-                let truths = left_pair.1 == Kind::Truth || right_pair.1 == Kind::Truth;
-                if truths && !comparison.is_equality() {
-                    return self.wrong_type(left, functions::NEEDS_NUMBER);
-                }
-                same_precision(left_pair, right_pair)
-            }
-            (None, Some(value)) => self.text_pair(comparison, left, right, value)?,
-            (Some(value), None) => self.text_pair(comparison, right, left, value)?,
-            (Some(_), Some(_)) => return self.wrong_type(left, functions::TEXT_ALONE),
-        };
-        Ok((call(comparison.function(), vec![left, right]), Kind::Truth))
-    }
-
-    fn text_pair(
+    fn compare(
         &mut self,
         comparison: Comparison,
-        name_expr: &IdedExpr,
-        text_expr: &IdedExpr,
-        value: &str,
-    ) -> Result<(IdedExpr, IdedExpr), ExprError> {
-        if !comparison.is_equality() {
-            return self.wrong_type(text_expr, functions::TEXT_ORDER);
+        left: &IdedExpr,
+        right: &IdedExpr,
+    ) -> Rewritten<'a> {
+        // Text is the same on either side, so the category may stand on the left.
+        let (left, right) = if parse::is_text(left) { (right, left) } else { (left, right) };
+        let compare = |left, right| call(comparison.function(), vec![left, right]);
+        if parse::is_text(right) {
+            if parse::is_text(left) {
+                return self.wrong_type(right, functions::TEXT_ALONE);
+            }
+            let (value, Kind::Category(values)) = self.any(left)? else {
+                return self.wrong_type(right, functions::TEXT_ALONE);
+            };
+            if !comparison.is_equality() {
+                return self.wrong_type(right, functions::TEXT_ORDER);
+            }
+            let text = self.text_of(left, values, right)?;
+            return Ok((compare_texts(comparison, value, text, values), Kind::Truth));
         }
-        let Some(name) = self.name(name_expr) else {
-            return self.wrong_type(text_expr, functions::TEXT_ALONE);
+        let ((left_expr, left_kind), (right_expr, right_kind)) =
+            (self.any(left)?, self.any(right)?);
+        let compared = match (left_kind, right_kind) {
+            (Kind::Category(_), Kind::Category(_)) if !comparison.is_equality() => {
+                return self.wrong_type(left, functions::TEXT_ORDER);
+            }
+            (Kind::Category(values), Kind::Category(others)) if values == others => {
+                compare_texts(comparison, left_expr, right_expr, values)
+            }
+            (Kind::Category(_), Kind::Category(_)) => {
+                return self.wrong_type(right, functions::OTHER_VALUES);
+            }
+            (Kind::Category(_), _) => return self.wrong_type(left, functions::CATEGORY_ALONE),
+            (_, Kind::Category(_)) => return self.wrong_type(right, functions::CATEGORY_ALONE),
+            (Kind::Truth, _) | (_, Kind::Truth) if !comparison.is_equality() => {
+                return self.wrong_type(left, functions::NEEDS_NUMBER);
+            }
+            _ => compare(left_expr, right_expr),
         };
-        let (left, _) = self.any(name_expr)?;
-        let number = parse::category(&name, value, self.at(text_expr), self.names)?;
-        Ok((left, double(number)))
+        Ok((compared, Kind::Truth))
     }
 
-    /// `x in [a, b]` as the disjunction of equalities, which is what it means; a list that is not
-    /// written out stays with the interpreter.
-    fn one_of(&mut self, value: &IdedExpr, list: &IdedExpr) -> Rewritten {
+    /// What is compared with a category (`of`): text, a category of the same values, or a choice of these.
+    fn text_of(
+        &mut self,
+        of: &IdedExpr,
+        values: &[String],
+        expr: &IdedExpr,
+    ) -> Result<IdedExpr, ExprError> {
+        if let Some(text) = parse::text(expr) {
+            return Ok(double(parse::category(of, values, text, self.at(expr))?));
+        }
+        if let Some([condition, yes, no]) = parse::choice(expr) {
+            let condition = self.truth(condition)?;
+            let (yes, no) = (self.text_of(of, values, yes)?, self.text_of(of, values, no)?);
+            return Ok(call(operators::CONDITIONAL, vec![condition, yes, no]));
+        }
+        match self.any(expr)? {
+            (rewritten, Kind::Category(others)) if values == others => Ok(rewritten),
+            (_, Kind::Category(_)) => self.wrong_type(expr, functions::OTHER_VALUES),
+            _ => self.wrong_type(expr, functions::CATEGORY_ALONE),
+        }
+    }
+
+    fn one_of(&mut self, value: &IdedExpr, list: &IdedExpr) -> Rewritten<'a> {
         let (value_expr, value_kind) = self.any(value)?;
-        let Expr::List(elements) = &list.expr else {
-            let list = self.any(list)?.0;
-            return Ok((call(operators::IN, vec![value_expr, list]), Kind::Truth));
+        let elements = match &list.expr {
+            Expr::List(list) => &list.elements,
+            _ if matches!(value_kind, Kind::Category(_)) => {
+                return self.wrong_type(value, functions::CATEGORY_ALONE);
+            }
+            _ => {
+                let list = self.element(list)?.0;
+                return Ok((call(ONE_OF, vec![value_expr, list]), Kind::Truth));
+            }
         };
-        if !elements.optional_indices.is_empty() {
+        if matches!(&list.expr, Expr::List(list) if !list.optional_indices.is_empty()) {
             return self.unsupported(list, "an optional element");
         }
-        let mut rewritten = Vec::with_capacity(elements.elements.len());
-        for element in &elements.elements {
-            let pair = match parse::text(element) {
-                Some(text) => {
-                    let Some(name) = self.name(value) else {
-                        return self.wrong_type(element, functions::TEXT_ALONE);
-                    };
-                    let number = parse::category(&name, text, self.at(element), self.names)?;
-                    (double(number), Kind::Number)
+        let mut rewritten = Vec::with_capacity(elements.len());
+        for element in elements {
+            rewritten.push(match value_kind {
+                Kind::Category(values) => {
+                    let text = self.text_of(value, values, element)?;
+                    declared(&value_expr, text, values)
                 }
-                None => self.any(element)?,
-            };
-            // Truth values among numbers are compared as numbers, as elsewhere.
-            let (_, number) = same_precision((value_expr.clone(), value_kind), pair.clone());
-            let number = if pair.1 == Kind::Truth { as_number(number) } else { number };
-            rewritten.push(number);
+                _ if parse::is_text(element) => {
+                    return self.wrong_type(element, functions::TEXT_ALONE);
+                }
+                _ => self.element(element)?.0,
+            });
         }
-        let value_expr = if value_kind == Kind::Truth { as_number(value_expr) } else { value_expr };
         let list = cel::common::ast::ListExpr::new(rewritten);
         let list = IdedExpr { id: 0, expr: Expr::List(list) };
-        Ok((call(operators::IN, vec![value_expr, list]), Kind::Truth))
+        Ok((call(ONE_OF, vec![value_expr, list]), Kind::Truth))
     }
 }
 
-/// A truth value as 0 or 1.
-fn as_number(truth: IdedExpr) -> IdedExpr {
-    call(operators::CONDITIONAL, vec![truth, double(1.0), double(0.0)])
-}
-
-/// A literal that stands directly beside a name takes the precision of the row.
-fn same_precision(left: (IdedExpr, Kind), right: (IdedExpr, Kind)) -> (IdedExpr, IdedExpr) {
-    let rounded = |literal: IdedExpr| match &literal.expr {
-        Expr::Literal(LiteralValue::Double(value)) => {
-            double(parse::as_slot_precision(*value.inner()))
-        }
-        _ => literal,
+/// Whether two texts are, or are not, the same. A value is the same as itself, declared or not.
+fn compare_texts(
+    comparison: Comparison,
+    left: IdedExpr,
+    right: IdedExpr,
+    values: &[String],
+) -> IdedExpr {
+    let right = match comparison {
+        // Of equal numbers `!=` does not hold in any case.
+        Comparison::Equal => declared(&left, right, values),
+        _ => right,
     };
-    match (left, right) {
-        ((left, Kind::Slot), (right, _)) => (left, rounded(right)),
-        ((left, _), (right, Kind::Slot)) => (rounded(left), right),
-        ((left, _), (right, _)) => (left, right),
+    call(comparison.function(), vec![left, right])
+}
+
+/// What `left` is compared with for equality: texts that are not declared share a number, which must not make
+/// them equal.
+fn declared(left: &IdedExpr, right: IdedExpr, values: &[String]) -> IdedExpr {
+    let is_itself = matches!((&left.expr, &right.expr), (Expr::Ident(left), Expr::Ident(right)) if left == right);
+    if is_itself {
+        return right;
     }
+    call(DECLARED, vec![right, double(values.len() as f64)])
 }

@@ -32,15 +32,19 @@ pub(crate) enum Node {
     Or(Box<Node>, Box<Node>),
     Not(Box<Node>),
     Present(Box<Node>),
+    /// A category's number; absent unless it is below this count of declared values.
+    Declared(Box<Node>, u32),
     /// Present and not zero.
     Truth(Box<Node>),
 }
 
-/// Whether a node yields a truth value or a number.
+/// What a node yields.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
+enum Kind<'a> {
     Truth,
     Number,
+    /// A text, by its number among these.
+    Category(&'a [String]),
 }
 
 /// Why lowering stopped.
@@ -57,7 +61,7 @@ impl From<ExprError> for Stop {
     }
 }
 
-type Lowered = Result<(Node, Kind), Stop>;
+type Lowered<'a> = Result<(Node, Kind<'a>), Stop>;
 
 /// Lowers a whole condition. Recursion is bounded by the caps of the guard.
 pub(crate) fn lower(parsed: &Parsed<'_>, names: &dyn Names) -> Result<Node, Stop> {
@@ -70,7 +74,7 @@ struct Lowering<'a> {
     names: &'a dyn Names,
 }
 
-impl Lowering<'_> {
+impl<'a> Lowering<'a> {
     fn at(&self, expr: &IdedExpr) -> At {
         self.parsed.at(expr)
     }
@@ -86,8 +90,9 @@ impl Lowering<'_> {
     }
 
     /// A name alone is true when its value is present and not zero; other numbers must be compared.
-    fn as_truth(&self, expr: &IdedExpr, node: Node, kind: Kind) -> Result<Node, Stop> {
+    fn as_truth(&self, expr: &IdedExpr, node: Node, kind: Kind<'_>) -> Result<Node, Stop> {
         match (kind, node) {
+            (Kind::Category(_), _) => self.wrong_type(expr, functions::CATEGORY_ALONE),
             (Kind::Truth, node) => Ok(node),
             (Kind::Number, node @ Node::Slot(_)) => Ok(Node::Truth(Box::new(node))),
             (Kind::Number, Node::Choose(condition, yes, no)) => Ok(Node::Choose(
@@ -103,16 +108,28 @@ impl Lowering<'_> {
         match self.any(expr)? {
             (node, Kind::Number) => Ok(node),
             (_, Kind::Truth) => self.wrong_type(expr, functions::NEEDS_NUMBER),
+            (_, Kind::Category(_)) => self.wrong_type(expr, functions::CATEGORY_ALONE),
         }
     }
 
-    fn any(&self, expr: &IdedExpr) -> Lowered {
+    /// A number or a category: what can be present or absent.
+    fn value(&self, expr: &IdedExpr) -> Result<Node, Stop> {
+        match self.any(expr)? {
+            (_, Kind::Truth) => self.wrong_type(expr, functions::NEEDS_NUMBER),
+            (node, _) => Ok(node),
+        }
+    }
+
+    fn any(&self, expr: &IdedExpr) -> Lowered<'a> {
         if let Some(value) = parse::number(expr) {
             return Ok((Node::Constant(value), Kind::Number));
         }
         if let Some(name) = parse::dotted(expr) {
             return match parse::resolve(&name, self.at(expr), self.names)? {
-                Meaning::Slot(slot) => Ok((Node::Slot(slot), Kind::Number)),
+                Meaning::Slot(slot) => {
+                    let kind = self.names.values(&name).map_or(Kind::Number, Kind::Category);
+                    Ok((Node::Slot(slot), kind))
+                }
                 Meaning::Constant(value) => Ok((Node::Constant(value), Kind::Number)),
             };
         }
@@ -137,7 +154,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn call(&self, expr: &IdedExpr, call: &CallExpr) -> Lowered {
+    fn call(&self, expr: &IdedExpr, call: &CallExpr) -> Lowered<'a> {
         let name = call.func_name.as_str();
         if let Some(comparison) = Comparison::of(name)
             && let [left, right] = call.args.as_slice()
@@ -162,10 +179,10 @@ impl Lowering<'_> {
             (operators::CONDITIONAL, [condition, yes, no]) => self.choose(condition, yes, no),
             (operators::IN, [value, list]) => self.one_of(value, list),
             (functions::PRESENT, [operand]) => {
-                Ok((Node::Present(Box::new(self.number(operand)?)), Kind::Truth))
+                Ok((Node::Present(Box::new(self.value(operand)?)), Kind::Truth))
             }
             (functions::ABSENT, [operand]) => {
-                let present = Node::Present(Box::new(self.number(operand)?));
+                let present = Node::Present(Box::new(self.value(operand)?));
                 Ok((Node::Not(Box::new(present)), Kind::Truth))
             }
             (functions::ABS, [operand]) => {
@@ -187,7 +204,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn unknown(&self, expr: &IdedExpr, call: &CallExpr) -> Lowered {
+    fn unknown(&self, expr: &IdedExpr, call: &CallExpr) -> Lowered<'a> {
         functions::check(&call.func_name, call.args.len(), false, self.at(expr))?;
         Err(Stop::Interpret)
     }
@@ -196,92 +213,125 @@ impl Lowering<'_> {
         args.iter().map(|arg| self.number(arg)).collect()
     }
 
-    fn choose(&self, condition: &IdedExpr, yes: &IdedExpr, no: &IdedExpr) -> Lowered {
+    fn choose(&self, condition: &IdedExpr, yes: &IdedExpr, no: &IdedExpr) -> Lowered<'a> {
         let condition = Box::new(self.truth(condition)?);
         let ((yes_node, yes_kind), (no_node, no_kind)) = (self.any(yes)?, self.any(no)?);
         if yes_kind == no_kind {
             let node = Node::Choose(condition, Box::new(yes_node), Box::new(no_node));
             return Ok((node, yes_kind));
         }
+        if let (Kind::Category(_), Kind::Category(_)) = (yes_kind, no_kind) {
+            return self.wrong_type(no, functions::OTHER_VALUES);
+        }
         let yes_node = self.as_truth(yes, yes_node, yes_kind)?;
         let no_node = self.as_truth(no, no_node, no_kind)?;
         Ok((Node::Choose(condition, Box::new(yes_node), Box::new(no_node)), Kind::Truth))
     }
 
-    fn compare(&self, comparison: Comparison, left: &IdedExpr, right: &IdedExpr) -> Lowered {
-        let (left, right) = match (parse::text(left), parse::text(right)) {
-            (None, None) => {
-                let ((left_node, left_kind), (right_node, right_kind)) =
-                    (self.any(left)?, self.any(right)?);
-                if (left_kind == Kind::Truth || right_kind == Kind::Truth)
-                    && !comparison.is_equality()
-                {
-                    return self.wrong_type(left, functions::NEEDS_NUMBER);
-                }
-                same_precision(left_node, right_node)
+    fn compare(&self, comparison: Comparison, left: &IdedExpr, right: &IdedExpr) -> Lowered<'a> {
+        // Text is the same on either side, so the category may stand on the left.
+        let (left, right) = if parse::is_text(left) { (right, left) } else { (left, right) };
+        if parse::is_text(right) {
+            if parse::is_text(left) {
+                return self.wrong_type(right, functions::TEXT_ALONE);
             }
-            (None, Some(value)) => self.text_pair(comparison, left, right, value)?,
-            (Some(value), None) => self.text_pair(comparison, right, left, value)?,
-            (Some(_), Some(_)) => return self.wrong_type(left, functions::TEXT_ALONE),
-        };
-        Ok((Node::Compare(comparison, Box::new(left), Box::new(right)), Kind::Truth))
-    }
-
-    /// A categorical name compared with text: the text becomes its number.
-    fn text_pair(
-        &self,
-        comparison: Comparison,
-        name_expr: &IdedExpr,
-        text_expr: &IdedExpr,
-        value: &str,
-    ) -> Result<(Node, Node), Stop> {
-        if !comparison.is_equality() {
-            return self.wrong_type(text_expr, functions::TEXT_ORDER);
+            let (node, Kind::Category(values)) = self.any(left)? else {
+                return self.wrong_type(right, functions::TEXT_ALONE);
+            };
+            if !comparison.is_equality() {
+                return self.wrong_type(right, functions::TEXT_ORDER);
+            }
+            let text = self.text_of(left, values, right)?;
+            return Ok((same_text(comparison, node, text, values), Kind::Truth));
         }
-        let Some(name) = parse::dotted(name_expr) else {
-            return self.wrong_type(text_expr, functions::TEXT_ALONE);
+        let ((left_node, left_kind), (right_node, right_kind)) =
+            (self.any(left)?, self.any(right)?);
+        let node = match (left_kind, right_kind) {
+            (Kind::Category(_), Kind::Category(_)) if !comparison.is_equality() => {
+                return self.wrong_type(left, functions::TEXT_ORDER);
+            }
+            (Kind::Category(values), Kind::Category(others)) if values == others => {
+                same_text(comparison, left_node, right_node, values)
+            }
+            (Kind::Category(_), Kind::Category(_)) => {
+                return self.wrong_type(right, functions::OTHER_VALUES);
+            }
+            (Kind::Category(_), _) => return self.wrong_type(left, functions::CATEGORY_ALONE),
+            (_, Kind::Category(_)) => return self.wrong_type(right, functions::CATEGORY_ALONE),
+            (Kind::Truth, _) | (_, Kind::Truth) if !comparison.is_equality() => {
+                return self.wrong_type(left, functions::NEEDS_NUMBER);
+            }
+            _ => Node::Compare(comparison, Box::new(left_node), Box::new(right_node)),
         };
-        let (node, _) = self.any(name_expr)?;
-        let number = parse::category(&name, value, self.at(text_expr), self.names)?;
-        Ok((node, Node::Constant(number)))
+        Ok((node, Kind::Truth))
     }
 
-    fn one_of(&self, value: &IdedExpr, list: &IdedExpr) -> Lowered {
+    /// What is compared with a category (`of`): text, a category of the same values, or a choice of these.
+    fn text_of(&self, of: &IdedExpr, values: &[String], expr: &IdedExpr) -> Result<Node, Stop> {
+        if let Some(text) = parse::text(expr) {
+            return Ok(Node::Constant(parse::category(of, values, text, self.at(expr))?));
+        }
+        if let Some([condition, yes, no]) = parse::choice(expr) {
+            let condition = Box::new(self.truth(condition)?);
+            let (yes, no) = (self.text_of(of, values, yes)?, self.text_of(of, values, no)?);
+            return Ok(Node::Choose(condition, Box::new(yes), Box::new(no)));
+        }
+        match self.any(expr)? {
+            (node, Kind::Category(others)) if values == others => Ok(node),
+            (_, Kind::Category(_)) => self.wrong_type(expr, functions::OTHER_VALUES),
+            _ => self.wrong_type(expr, functions::CATEGORY_ALONE),
+        }
+    }
+
+    fn one_of(&self, value: &IdedExpr, list: &IdedExpr) -> Lowered<'a> {
         let Expr::List(list) = &list.expr else { return Err(Stop::Interpret) };
         if !list.optional_indices.is_empty() {
             return Err(Stop::Interpret);
         }
-        let (value_node, _) = self.any(value)?;
+        let (value_node, kind) = self.any(value)?;
+        if let Kind::Category(values) = kind {
+            let texts = list.elements.iter().map(|element| {
+                let text = self.text_of(value, values, element)?;
+                Ok(declared(&value_node, text, values))
+            });
+            let texts: Vec<Node> = texts.collect::<Result<_, Stop>>()?;
+            return Ok((Node::OneOf(Box::new(value_node), texts), Kind::Truth));
+        }
         let mut elements = Vec::with_capacity(list.elements.len());
         for element in &list.elements {
-            let node = match parse::text(element) {
-                Some(text) => {
-                    let Some(name) = parse::dotted(value) else {
-                        return self.wrong_type(element, functions::TEXT_ALONE);
-                    };
-                    Node::Constant(parse::category(&name, text, self.at(element), self.names)?)
+            if parse::is_text(element) {
+                return self.wrong_type(element, functions::TEXT_ALONE);
+            }
+            match self.any(element)? {
+                (_, Kind::Category(_)) => {
+                    return self.wrong_type(element, functions::CATEGORY_ALONE);
                 }
-                None => self.any(element)?.0,
-            };
-            let (_, node) = same_precision(value_node.clone(), node);
-            elements.push(node);
+                (node, _) => elements.push(node),
+            }
         }
         Ok((Node::OneOf(Box::new(value_node), elements), Kind::Truth))
     }
 }
 
-/// A constant that stands directly beside a slot takes the slot's precision, so that
-/// `account.amount.mean == 0.1` can hold.
-fn same_precision(left: Node, right: Node) -> (Node, Node) {
-    match (left, right) {
-        (left @ Node::Slot(_), Node::Constant(value)) => {
-            (left, Node::Constant(parse::as_slot_precision(value)))
-        }
-        (Node::Constant(value), right @ Node::Slot(_)) => {
-            (Node::Constant(parse::as_slot_precision(value)), right)
-        }
-        pair => pair,
+/// Whether two texts are, or are not, the same. A value is the same as itself, declared or not.
+fn same_text(comparison: Comparison, left: Node, right: Node, values: &[String]) -> Node {
+    let right = match comparison {
+        // Of equal numbers `!=` does not hold in any case.
+        Comparison::Equal => declared(&left, right, values),
+        _ => right,
+    };
+    Node::Compare(comparison, Box::new(left), Box::new(right))
+}
+
+/// What `left` is compared with for equality: texts that are not declared share a number, which must not make
+/// them equal.
+fn declared(left: &Node, right: Node, values: &[String]) -> Node {
+    let is_itself =
+        matches!((left, &right), (Node::Slot(left), Node::Slot(right)) if left == right);
+    if is_itself || matches!(right, Node::Constant(_)) {
+        return right;
     }
+    Node::Declared(Box::new(right), values.len() as u32)
 }
 
 /// The arithmetic of an operator's name in the syntax tree.

@@ -27,10 +27,17 @@
 //!
 //! # Numbers
 //!
-//! Arithmetic is done in `f64`; whole numbers, also in division, are not special: `1 / 2` is 0.5. A
-//! literal that stands directly beside a name in a comparison is rounded to `f32`, the precision of the
-//! row, so that `account.ratio == 0.1` can hold. `true` is 1 and `false` is 0 when compared. Text can
-//! be compared with a categorical name: `country in ["NL", "BE"]`.
+//! Arithmetic is done in `f64`; whole numbers, also in division, are not special: `1 / 2` is 0.5. Numbers
+//! are compared as `f32`, the precision of the row: both sides of `==`, `!=`, `<`, `<=`, `>`, `>=` and `in`
+//! are rounded first, wherever they come from. So `account.ratio == 0.1` can hold, in every spelling of it.
+//! `true` is 1 and `false` is 0 when compared.
+//!
+//! # Text
+//!
+//! A categorical name is text. It can be compared by `==`, `!=` and `in` with text that is declared for it
+//! (`country in ["NL", "BE"]`) and with another category of the same values, and it can be asked for
+//! presence; it is no number. Text that is not declared is an error. A value that arrives and is not declared
+//! equals no text, and no other value that is not declared: of two of these neither `==` nor `!=` holds.
 
 mod compile;
 mod error;
@@ -39,9 +46,13 @@ mod functions;
 mod guard;
 mod interpret;
 mod lower;
+#[cfg(test)]
+mod number_tests;
 mod parse;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod text_tests;
 
 pub use error::{At, ExprError};
 pub use guard::{NESTING_MAX, OPERATORS_MAX, SEGMENTS_MAX, SOURCE_BYTES_MAX, TOKENS_MAX};
@@ -57,8 +68,9 @@ pub trait Names {
     /// The index in the row of a name's value.
     fn slot(&self, name: &str) -> Option<u32>;
 
-    /// The number by which a categorical name has this text, if it is declared.
-    fn category(&self, name: &str, text: &str) -> Option<f32>;
+    /// The declared texts of a categorical name, each at the number that stands for it in the row; any other
+    /// text is their count. None: the name is a number.
+    fn values(&self, name: &str) -> Option<&[String]>;
 
     /// All names, for suggestions.
     fn all(&self) -> Vec<String>;
@@ -94,8 +106,15 @@ impl Comparison {
         })
     }
 
+    /// Compares two numbers at the precision of the row; see [`functions::compared`].
     #[inline]
     fn holds(self, left: f64, right: f64) -> bool {
+        self.holds_exactly(functions::compared(left), functions::compared(right))
+    }
+
+    /// Compares two numbers that are of the row's precision already.
+    #[inline]
+    fn holds_exactly(self, left: f64, right: f64) -> bool {
         match self {
             Self::Less => left < right,
             Self::LessEqual => left <= right,
@@ -152,7 +171,7 @@ enum Form {
 ///     fn slot(&self, name: &str) -> Option<u32> {
 ///         self.all().iter().position(|known| known == name).map(|index| index as u32)
 ///     }
-///     fn category(&self, _name: &str, _text: &str) -> Option<f32> {
+///     fn values(&self, _name: &str) -> Option<&[String]> {
 ///         None
 ///     }
 ///     fn all(&self) -> Vec<String> {

@@ -8,6 +8,9 @@ use cel::common::ast::{Expr, IdedExpr, LiteralValue, SourceInfo, operators};
 use cel::parser::Parser;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+/// Declared values that an error lists.
+const DECLARED_SHOWN: usize = 12;
+
 /// A parsed condition, with what is needed to say where something is.
 pub(crate) struct Parsed<'a> {
     pub expr: IdedExpr,
@@ -152,33 +155,52 @@ pub(crate) fn resolve(name: &str, at: At, names: &dyn Names) -> Result<Meaning, 
     Err(ExprError::UnknownName { name: name.to_owned(), at, nearest })
 }
 
-/// The number that stands for a text value of a categorical name.
+/// The number that stands for a text among the declared values of a category; the category is spelled by `of`.
 pub(crate) fn category(
-    name: &str,
-    value: &str,
+    of: &IdedExpr,
+    values: &[String],
+    text: &str,
     at: At,
-    names: &dyn Names,
 ) -> Result<f64, ExprError> {
-    names.category(name, value).map(f64::from).ok_or_else(|| ExprError::UnknownValue {
-        name: name.to_owned(),
-        text: value.to_owned(),
+    if let Some(index) = values.iter().position(|value| value == text) {
+        return Ok(index as f64);
+    }
+    Err(ExprError::UnknownValue {
+        name: dotted(of).unwrap_or_else(|| "this category".to_owned()),
+        text: text.to_owned(),
         at,
+        nearest: nearest(text, values.iter().map(String::as_str)),
+        declared: values.iter().take(DECLARED_SHOWN).cloned().collect(),
     })
 }
 
-/// The candidate most like `name`, if any is like it at all. Ties go to the first.
+/// Whether an expression is text: a literal, or a choice with one in it.
+pub(crate) fn is_text(expr: &IdedExpr) -> bool {
+    match choice(expr) {
+        Some([_, yes, no]) => is_text(yes) || is_text(no),
+        None => text(expr).is_some(),
+    }
+}
+
+/// Condition and branches of `c ? a : b`.
+pub(crate) fn choice(expr: &IdedExpr) -> Option<&[IdedExpr; 3]> {
+    match &expr.expr {
+        Expr::Call(call) if call.func_name == operators::CONDITIONAL => {
+            call.args.as_slice().try_into().ok()
+        }
+        _ => None,
+    }
+}
+
+/// The candidate most like `name`, whatever the case of letters, if any is like it at all. Ties go to the first.
 pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+    let name = name.to_lowercase();
     let mut best: Option<(f64, &str)> = None;
     for candidate in candidates {
-        let likeness = strsim::normalized_damerau_levenshtein(name, candidate);
+        let likeness = strsim::normalized_damerau_levenshtein(&name, &candidate.to_lowercase());
         if likeness >= 0.5 && best.is_none_or(|(most, _)| likeness > most) {
             best = Some((likeness, candidate));
         }
     }
     best.map(|(_, candidate)| candidate.to_owned())
-}
-
-/// A number as the values of a row have it: rounded to 32 bits.
-pub(crate) fn as_slot_precision(value: f64) -> f64 {
-    f64::from(value as f32)
 }

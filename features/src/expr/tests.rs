@@ -4,27 +4,37 @@
 use super::interpret::Interpreted;
 use super::*;
 use proptest::prelude::*;
+use std::sync::LazyLock;
 
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 9] = [
     "score",
     "account.messages.10m",
     "account.messages.in_1h",
     "verified",
     "country",
     "a.credit-card",
+    "amount",
+    "billing",
+    "currency",
 ];
 
-struct Known;
+pub(super) struct Known;
+
+/// Declared values of `country` and `billing`.
+pub(super) static COUNTRIES: LazyLock<Vec<String>> =
+    LazyLock::new(|| ["NL", "BE"].map(String::from).to_vec());
+static CURRENCIES: LazyLock<Vec<String>> =
+    LazyLock::new(|| ["EUR", "USD", "NL"].map(String::from).to_vec());
 
 impl Names for Known {
     fn slot(&self, name: &str) -> Option<u32> {
         NAMES.iter().position(|known| *known == name).map(|index| index as u32)
     }
 
-    fn category(&self, name: &str, text: &str) -> Option<f32> {
-        match (name, text) {
-            ("country", "NL") => Some(0.0),
-            ("country", "BE") => Some(1.0),
+    fn values(&self, name: &str) -> Option<&[String]> {
+        match name {
+            "country" | "billing" => Some(&COUNTRIES),
+            "currency" => Some(&CURRENCIES),
             _ => None,
         }
     }
@@ -38,31 +48,48 @@ impl Names for Known {
     }
 }
 
-const NONE: f32 = f32::NAN;
-/// score 0.7, 21 messages at 10m, none known in 1h, verified, BE, 3.
-const ROW: [f32; 6] = [0.7, 21.0, NONE, 1.0, 1.0, 3.0];
+pub(super) type Row = [f32; NAMES.len()];
+pub(super) const NONE: f32 = f32::NAN;
+/// score 0.7, 21 messages at 10m, none known in 1h, verified, BE, 3, 99.99, not declared, USD.
+pub(super) const ROW: Row = [0.7, 21.0, NONE, 1.0, 1.0, 3.0, 99.99, 2.0, 1.0];
+
+/// The place of a name's value in a row.
+pub(super) fn slot(name: &str) -> usize {
+    NAMES.iter().position(|known| *known == name).unwrap_or_else(|| panic!("{name}"))
+}
 
 fn compile(source: &str) -> Program {
     Program::compile(source, &Known).unwrap_or_else(|error| panic!("{source}: {error}"))
 }
 
-/// The answer of a condition, which must be the same from both forms.
-fn check(source: &str) -> bool {
+/// The answer of a condition over a row, which must be the same from both forms.
+pub(super) fn holds(source: &str, row: &Row) -> bool {
     let program = compile(source);
     let parsed = parse::parse(source).unwrap();
     let interpreted = Interpreted::new(&parsed, &Known)
         .unwrap_or_else(|error| panic!("{source}, interpreted: {error}"));
-    let load = |slot: u32| ROW.get(slot as usize).copied().unwrap_or(NONE);
-    let holds = program.eval(&ROW);
+    let load = |slot: u32| row.get(slot as usize).copied().unwrap_or(NONE);
+    let holds = program.eval(row);
     assert_eq!(holds, interpreted.holds(load), "{source}: compiled and interpreted differ");
     holds
 }
 
-fn refused(source: &str) -> String {
-    match Program::compile(source, &Known) {
+fn check(source: &str) -> bool {
+    holds(source, &ROW)
+}
+
+/// Why a condition is refused, which must be the same from both forms.
+pub(super) fn refused(source: &str) -> String {
+    let error = match Program::compile(source, &Known) {
         Ok(_) => panic!("{source} was accepted"),
         Err(error) => error.to_string(),
+    };
+    if let Ok(parsed) = parse::parse(source) {
+        let interpreted = Interpreted::new(&parsed, &Known).map(|_| ());
+        let other = interpreted.expect_err(source).to_string();
+        assert_eq!(error, other, "{source}: compiled and interpreted differ");
     }
+    error
 }
 
 #[test]
@@ -150,8 +177,8 @@ fn errors_say_what_where_and_what_next() {
         ("unexpected character 'é' (at line 1 column 1)", "é > 1"),
         ("text is never closed (at line 1 column 12)", "country == \"NL"),
         (
-            "`UK` is not a declared value of `country` (at line 1 column 12); declare it in the \
-             attribute's `values`, or check the spelling",
+            "`UK` is not a declared value of `country` (at line 1 column 12); declared: NL, BE; a value that \
+             is not declared equals nothing, so correct or declare it",
             "country == \"UK\"",
         ),
         (
@@ -206,7 +233,8 @@ fn deep_and_long_conditions_are_errors_and_not_overflows() {
         format!("{}verified", "!".repeat(OPERATORS_MAX)),
         format!("{}score > 1", "-".repeat(OPERATORS_MAX - 1)),
         format!("verified{}", " && verified".repeat(300)),
-        format!("country in [{}1]", "1, ".repeat(480)),
+        format!("score in [{}1]", "1, ".repeat(480)),
+        format!("country in [{}\"NL\"]", "billing, ".repeat(440)),
     ];
     for source in &widest {
         check(source);
@@ -233,13 +261,15 @@ fn a_short_row_is_an_absent_value() {
     assert!(compile("absent(score)").eval(&[f32::INFINITY]));
 }
 
-/// Sources of numbers over the first three names, made of operations that plain CEL has too.
+/// Sources of numbers over three names, made of operations that plain CEL has too.
 fn number_source(plain: bool) -> BoxedStrategy<String> {
+    // In plain CEL numbers are compared at 64 bits: here all that arise fit 32.
+    let literal = if plain { -3_i32..4 } else { -20_i32..20 };
     let leaf = prop_oneof![
         Just("score".to_owned()),
         Just("verified".to_owned()),
-        Just("country".to_owned()),
-        (-20_i32..20).prop_map(|n| format!("{:?}", f64::from(n) * 0.25)),
+        Just("amount".to_owned()),
+        literal.prop_map(move |n| format!("{:?}", f64::from(n) * if plain { 1.0 } else { 0.13 })),
     ];
     leaf.prop_recursive(3, 16, 3, move |inner| {
         let pair = (inner.clone(), inner.clone());
@@ -284,6 +314,7 @@ fn truth_source(plain: bool) -> BoxedStrategy<String> {
             1 => number.prop_map(|a| format!("absent({a})")),
             1 => Just("verified".to_owned()),
             1 => Just("true".to_owned()),
+            3 => super::text_tests::source(),
         ]
         .boxed();
     }
@@ -300,9 +331,22 @@ fn truth_source(plain: bool) -> BoxedStrategy<String> {
     .boxed()
 }
 
+fn row() -> impl Strategy<Value = Row> {
+    // A category is one of two declared values, or something else.
+    let categories = || prop::sample::select(vec![0.0_f32, 1.0, 2.0, f32::NAN]);
+    (prop::array::uniform9(value()), categories(), categories()).prop_map(
+        |(mut row, country, billing)| {
+            row[slot("country")] = country;
+            row[slot("billing")] = billing;
+            row
+        },
+    )
+}
+
 fn value() -> impl Strategy<Value = f32> {
     prop_oneof![
-        6 => (-20_i32..20).prop_map(|n| n as f32 * 0.25),
+        3 => (-20_i32..20).prop_map(|n| n as f32 * 0.25),
+        3 => (-20_i32..20).prop_map(|n| (f64::from(n) * 0.13) as f32),
         1 => Just(f32::NAN),
         1 => Just(f32::INFINITY),
         1 => Just(-0.0_f32),
@@ -314,7 +358,7 @@ proptest! {
 
     /// Where both forms can, both say the same, whatever is absent.
     #[test]
-    fn compiled_equals_interpreted(source in truth_source(false), row in prop::array::uniform6(value())) {
+    fn compiled_equals_interpreted(source in truth_source(false), row in row()) {
         let names = Known;
         match Program::compile(&source, &names) {
             Ok(program) => {
@@ -331,8 +375,8 @@ proptest! {
 
     /// Where nothing is absent, a condition means what it means in plain CEL.
     #[test]
-    fn compiled_equals_plain_cel(source in truth_source(true), row in prop::array::uniform6(-20_i32..20)) {
-        let row = row.map(|n| n as f32 * 0.25);
+    fn compiled_equals_plain_cel(source in truth_source(true), row in prop::array::uniform9(-3_i32..4)) {
+        let row = row.map(|n| n as f32);
         let program = match Program::compile(&source, &Known) {
             Ok(program) => program,
             Err(ExprError::TooLarge { .. }) => return Ok(()),
@@ -348,7 +392,7 @@ proptest! {
 
     /// Any text gives a program or an error, and any program runs.
     #[test]
-    fn any_text_is_answered(source in any_source(), row in prop::array::uniform6(value())) {
+    fn any_text_is_answered(source in any_source(), row in row()) {
         if let Ok(program) = Program::compile(&source, &Known) {
             program.eval(&row);
             program.eval(&[]);
@@ -363,7 +407,9 @@ fn any_source() -> BoxedStrategy<String> {
         "verified",
         "account.messages.10m",
         "country",
+        "billing",
         "\"NL\"",
+        "\"UK\"",
         "'",
         "1",
         "2.5",
