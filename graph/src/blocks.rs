@@ -28,6 +28,8 @@ fn capacity_of(class: usize) -> usize {
 /// length, so that nothing else is stored. Operations cost O(length), never more than one copy.
 #[derive(Clone, Debug)]
 pub(crate) struct Blocks<T> {
+    /// Records moved or copied for others.
+    pub(crate) moved: u64,
     chunks: Vec<Vec<T>>,
     free: Vec<Vec<u32>>,
     /// In a trial: what was changed, as it was.
@@ -47,7 +49,7 @@ struct Log<T> {
 
 impl<T: Copy + Default> Blocks<T> {
     pub(crate) fn new() -> Self {
-        Self { chunks: Vec::new(), free: vec![Vec::new(); CLASSES], log: None }
+        Self { moved: 0, chunks: Vec::new(), free: vec![Vec::new(); CLASSES], log: None }
     }
 
     #[inline]
@@ -77,16 +79,22 @@ impl<T: Copy + Default> Blocks<T> {
             self.give(offset, n);
             new
         };
-        let list = self.slice_mut(offset, n + 1);
-        list.copy_within(at..n, at + 1);
-        list[at] = value;
+        self.moved += (n - at) as u64;
+        let list = self.slice_mut(offset + at as u32, n + 1 - at);
+        list.copy_within(..n - at, 1);
+        list[0] = value;
         offset
     }
 
     /// Removes the record at `at` of a list of `n`; returns the list's new offset.
     pub(crate) fn remove(&mut self, offset: u32, n: usize, at: usize) -> u32 {
-        self.slice_mut(offset, n).copy_within(at + 1..n, at);
-        let left = n - 1;
+        self.moved += (n - at - 1) as u64;
+        self.slice_mut(offset + at as u32, n - at).copy_within(1.., 0);
+        self.shrink(offset, n, n - 1)
+    }
+
+    /// Cuts a list of `n` to its first `left`; returns the list's new offset.
+    pub(crate) fn shrink(&mut self, offset: u32, n: usize, left: usize) -> u32 {
         if left > 0 && class_of(left) == class_of(n) {
             return offset;
         }
@@ -154,6 +162,7 @@ impl<T: Copy + Default> Blocks<T> {
         if n == 0 {
             return;
         }
+        self.moved += n as u64;
         if self.log.is_some() {
             self.note(to, n);
         }

@@ -94,6 +94,12 @@ impl<T: Clone + Default> Chunks<T> {
         self.bound = bound;
     }
 
+    /// Drops all records; not in a trial.
+    pub(crate) fn clear(&mut self) {
+        self.chunks.clear();
+        self.bound = 0;
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         let records: usize = self.chunks.iter().map(Vec::capacity).sum();
         records * size_of::<T>() + self.chunks.capacity() * size_of::<Vec<T>>()

@@ -12,8 +12,11 @@ const DAY_MS: i64 = 86_400_000;
 pub struct KindRules {
     /// Keys of this kind are accounts, met as kind 0: the kind has no entities and no columns of its own.
     pub is_account: bool,
-    /// Links of this kind bind accounts into components.
+    /// Links of this kind bind accounts into components, unless it is copyable.
     pub strong: bool,
+    /// Anybody can use a key of this kind without having the thing: a text, an address, another account. Such
+    /// links bind nobody, and what is known against others on it counts no more than on the account's other things.
+    pub copyable: bool,
     /// How much this kind counts in suspicion and mean bad rate, at least 0. 0 leaves it out.
     pub weight: f32,
     /// Links not touched for longer than this are dropped by a sweep.
@@ -24,11 +27,19 @@ pub struct KindRules {
     pub expand_degree_max: u32,
 }
 
+impl KindRules {
+    /// Whether links of this kind bind accounts into components.
+    pub(crate) fn binds(&self) -> bool {
+        self.strong && !self.copyable
+    }
+}
+
 impl Default for KindRules {
     fn default() -> Self {
         Self {
             is_account: false,
             strong: false,
+            copyable: false,
             weight: 1.0,
             ttl_ms: 180 * DAY_MS,
             union_degree_max: 16,
@@ -44,7 +55,7 @@ pub struct GraphConfig {
     pub kinds: Vec<KindRules>,
     /// In how many roles an event names other accounts (target, peer …). Only features use it.
     pub roles: usize,
-    /// Most links of an account; at the cap the one with the lowest (last seen, node) goes.
+    /// Most links of an account; at the cap those with the lowest (last seen, node) go, one in 32 of the cap together.
     pub links_per_account_max: u32,
     /// An account with as many links joins no further components: it is a hub itself. Below
     /// `links_per_account_max`, so that there is always a link that can go without splitting one.
@@ -59,6 +70,8 @@ pub struct GraphConfig {
     pub new_short_half_life_ms: i64,
     /// Longer half-life of an entity's count of new members.
     pub new_long_half_life_ms: i64,
+    /// An account that was on a thing for this long before others is not judged by them.
+    pub together_ms: i64,
     /// Half-life of a component's count of new links; at least a twelfth of `epoch_ms`.
     pub growth_half_life_ms: i64,
     /// How many accounts of the population a rate is smoothed with, above 0.
@@ -83,6 +96,7 @@ impl Default for GraphConfig {
             strength_half_life_ms: 14 * DAY_MS,
             new_short_half_life_ms: DAY_MS,
             new_long_half_life_ms: 14 * DAY_MS,
+            together_ms: 7 * DAY_MS,
             growth_half_life_ms: 7 * DAY_MS,
             prior_strength: 2.0,
             prior_bad_rate: 0.01,
@@ -145,6 +159,7 @@ impl GraphConfig {
             ("strength_half_life_ms", self.strength_half_life_ms),
             ("new_short_half_life_ms", self.new_short_half_life_ms),
             ("new_long_half_life_ms", self.new_long_half_life_ms),
+            ("together_ms", self.together_ms),
         ] {
             must(value > 0, name, &value, "above 0");
         }
@@ -190,6 +205,7 @@ mod tests {
             strength_half_life_ms: 0,
             new_short_half_life_ms: -1,
             new_long_half_life_ms: 0,
+            together_ms: 0,
             growth_half_life_ms: 0,
             prior_strength: 0.0,
             prior_bad_rate: 2.0,
@@ -197,7 +213,7 @@ mod tests {
             suspicion_stiffness: f32::INFINITY,
         };
         let errors = bad.check().unwrap_err();
-        assert_eq!(errors.0.len(), 15);
+        assert_eq!(errors.0.len(), 16);
         let text = errors.to_string();
         for name in ["kinds[0].weight (NaN)", "union_links_max (1)", "suspicion_stiffness (inf)"] {
             assert!(text.contains(name), "{name} not in {text}");

@@ -26,17 +26,13 @@ impl LinkGraph {
         let end = cursor.saturating_add(steps).min(bound);
         let mut dropped = 0;
         for account in cursor..end {
-            let mut at = 0;
-            while let Some(link) = self.links_slice(account).get(at) {
+            let old = |link: &Link| {
                 let ttl_ms = self.config.kinds.get(link.node.kind()).map_or(0, |k| k.ttl_ms);
-                let old = link.last_ms.saturating_add(ttl_ms) < watermark_ms;
-                if old && !self.components.binds(link) {
-                    self.unlink(account, at);
-                    dropped += 1;
-                } else {
-                    at += 1;
-                }
-            }
+                let expired = link.last_ms.saturating_add(ttl_ms) < watermark_ms;
+                expired && !self.components.binds(link)
+            };
+            let nodes = self.nodes_where(account, old);
+            dropped += self.unlink(account, &nodes).len() as u32;
         }
         self.counts.links_expired += u64::from(dropped);
         let finished = end >= bound;
@@ -50,11 +46,11 @@ impl LinkGraph {
     }
 
     pub(crate) fn cut(&mut self, account: u32, node: Node) -> Option<Link> {
-        let (at, link) = self.find(account, node);
-        let apart = self.take_apart(&link?, account);
-        let link = self.unlink(account, at);
+        let link = self.find(account, node).1?;
+        let apart = self.take_apart(&link, account);
+        self.unlink(account, &[node]);
         self.put_together(apart);
-        link
+        Some(link)
     }
 
     /// Erases an account: its links, memberships and label counts, and the links of others to it.
@@ -66,9 +62,8 @@ impl LinkGraph {
         }
         self.remove_entity(Node::account(account));
         let apart = [0, 1].map(|slot| (slot, self.dissolve(slot, account)));
-        while let n @ 1.. = self.links_of(account).1 {
-            self.unlink(account, n - 1);
-        }
+        let nodes = self.nodes_where(account, |_| true);
+        self.unlink(account, &nodes);
         for (slot, mut members) in apart {
             members.retain(|m| *m != account);
             self.reunite(slot, &members);
@@ -82,16 +77,12 @@ impl LinkGraph {
     }
 
     /// Forgets an entity and every link to it. Its index can be used again. False if it is unknown.
-    /// Cost: nothing beside the record if it has no links; the links of its members' component; for
-    /// an entity of more than `recent_members_max` accounts a pass over all links of the graph.
+    /// Cost: nothing beside the record if it has no links; its members, and the links of their component.
     pub fn remove_entity(&mut self, node: Node) -> bool {
         let Some(entity) = self.entity_line(node) else { return false };
-        let known: Vec<u32> = self.recent_members(node).iter().map(|r| r.id).collect();
-        let members = if known.len() == entity.degree as usize {
-            known
-        } else {
-            let all = 0..self.accounts.bound();
-            all.filter(|a| self.find(*a, node).1.is_some()).collect()
+        let members: Vec<u32> = match self.crowds.get(node) {
+            Some(crowd) => crowd.iter().copied().collect(),
+            None => self.recent_members(node).iter().map(|r| r.id).collect(),
         };
         let anchors = [0, 1].map(|slot| {
             let live = entity.tag[slot] == self.components.generations[slot].tag;
@@ -102,10 +93,7 @@ impl LinkGraph {
             .filter_map(|slot| Some((slot, self.dissolve(slot, anchors[slot]?))))
             .collect();
         for member in members {
-            let (at, link) = self.find(member, node);
-            if link.is_some() {
-                self.unlink(member, at);
-            }
+            self.unlink(member, &[node]);
         }
         self.put_together(apart);
         self.clear_entity(node);

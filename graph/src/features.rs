@@ -2,18 +2,21 @@
 //!
 //! Order of the columns: [`OVERALL`], then for each kind from 1 on that has entities [`NODE_FIELDS`], then for each role
 //! [`NODE_FIELDS`] and [`PAIR_FIELDS`]. `NaN` is "absent". Ages and gaps are hours, never below 0.
-//! Everything said about others leaves out the account itself, whatever it is labelled.
+//! Everything said about others leaves out the account itself, whatever it is labelled. What is known against
+//! others counts as far as they came with the account or before it ([`crate::arrivals`]); on things of copyable
+//! kinds, and so on other accounts, no more than on the account's other things.
 
 use crate::decay::decay;
 use crate::links::{LinkGraph, Touched};
 use crate::node::{KINDS_MAX, Node};
-use crate::records::{Account, Link};
+use crate::records::Link;
 use crate::suspicion::{Others, Own};
 
 /// About the account and all of its links (the 64 most recent, if there are more):
 /// number of links; highest smoothed bad rate over strong kinds; mean of bad rates weighted as in
 /// suspicion; published suspicion, 0 to 1; and its component of this and the previous epoch: accounts,
-/// share of bad ones among the others, decayed count of new links, age of the oldest link.
+/// share of bad ones among the others, times the share that counts of what is known against those with whom
+/// the account itself shares a binding thing; decayed count of new links, age of the oldest link.
 pub const OVERALL: [&str; 8] = [
     "graph.links",
     "graph.bad_rate.max_strong",
@@ -49,7 +52,8 @@ pub const NODE_FIELDS: [&str; 11] = [
 /// About another account named by the event, beside [`NODE_FIELDS`] (where `degree` is how many
 /// accounts link to it): how often it linked to this account, and how long ago; how many neighbours
 /// (64 most recent links out, most recent members in) both have; whether it is labelled bad; its
-/// suspicion; how many accounts it links to; and the share of bad ones among its neighbours.
+/// suspicion; how many accounts it links to; and the share of bad ones among its neighbours, as far as it
+/// linked to them first. The three that judge the other are 0 where it was the other that came first.
 pub const PAIR_FIELDS: [&str; 7] = [
     "reciprocal_count",
     "reciprocal_gap_h",
@@ -73,6 +77,34 @@ struct Candidate {
     gap_since_ms: Option<Option<i64>>,
     /// The link, if the event touched the node; else it is looked up when it is written.
     link: Option<Link>,
+}
+
+/// The most that is known on things which are not copyable: a copyable thing says no more.
+#[derive(Default)]
+struct Held {
+    /// Share of the others that are bad, as far as they count.
+    bad: f32,
+    suspicion: f32,
+}
+
+impl Held {
+    /// What is left of what others say on a thing. Those that are not copyable are to be heard first.
+    fn hear(&mut self, others: Others, copyable: bool) -> Others {
+        if copyable {
+            return self.cap(others);
+        }
+        self.bad = self.bad.max(others.bad / others.n.max(1) as f32);
+        self.suspicion = self.suspicion.max(others.suspicion);
+        others
+    }
+
+    fn cap(&self, others: Others) -> Others {
+        Others {
+            bad: others.bad.min(self.bad * others.n as f32),
+            suspicion: others.suspicion.min(self.suspicion),
+            ..others
+        }
+    }
 }
 
 impl Candidate {
@@ -142,53 +174,66 @@ impl LinkGraph {
         let n = self.feature_count();
         let (Some(out), Some(line)) = (out.get_mut(..n), self.line(account)) else { return 0 };
         let (overall, rest) = out.split_at_mut(OVERALL.len());
-        let own = Own { linked: true, bad: line.bad, suspicion: line.suspicion };
+        let own = Own::of(account, line, true);
 
         let mut best = [Candidate::NONE; KINDS_MAX];
         let mut in_event = 0u32;
-        for touched in entities {
-            let Some(entity) = self.entity_line(touched.node) else { continue };
-            let link = self.find(account, touched.node).1;
-            let others = Others::of(entity, Own { linked: link.is_some(), ..own });
-            let candidate = Candidate {
-                bad_rate: self.bad_rate(&others),
-                suspicion: others.suspicion,
-                degree: entity.degree,
-                node: touched.node,
-                gap_since_ms: Some(touched.previous.map(|p| p.last_ms)),
-                link,
-            };
-            let kind = touched.node.kind();
-            in_event |= 1 << kind;
-            if candidate.beats(&best[kind]) {
-                best[kind] = candidate;
-            }
-        }
-
+        let mut held = Held::default();
         let (mut max_strong, mut sum, mut weights) = (0.0f32, 0.0f32, 0.0f32);
-        for node in self.walk(account) {
-            let Some(entity) = self.entity_line(node) else { continue };
-            let others = Others::of(entity, own);
-            let bad_rate = self.bad_rate(&others);
-            let kind = node.kind();
-            let rules = &self.config.kinds[kind];
-            if rules.strong {
-                max_strong = max_strong.max(bad_rate);
-            }
-            let weight = rules.weight * self.discount(entity.degree);
-            sum += weight * bad_rate;
-            weights += weight;
-            if in_event & 1 << kind == 0 {
+        let (mut counted, mut known) = (0.0f32, 0.0f32);
+        // Copyable kinds last, when it is known what the others say.
+        for copyable in [false, true] {
+            for touched in entities {
+                let kind = touched.node.kind();
+                let Some(entity) = self.entity_line(touched.node) else { continue };
+                if self.config.kinds[kind].copyable != copyable {
+                    continue;
+                }
+                let link = self.find(account, touched.node).1;
+                let own = Own { linked: link.is_some(), ..own };
+                let others = held.hear(self.others(touched.node, entity, own), copyable);
                 let candidate = Candidate {
-                    bad_rate,
+                    bad_rate: self.bad_rate(&others),
                     suspicion: others.suspicion,
                     degree: entity.degree,
-                    node,
-                    gap_since_ms: None,
-                    link: None,
+                    node: touched.node,
+                    gap_since_ms: Some(touched.previous.map(|p| p.last_ms)),
+                    link,
                 };
+                in_event |= 1 << kind;
                 if candidate.beats(&best[kind]) {
                     best[kind] = candidate;
+                }
+            }
+            for node in self.walk(account) {
+                let kind = node.kind();
+                let rules = &self.config.kinds[kind];
+                if rules.copyable != copyable {
+                    continue;
+                }
+                let Some(entity) = self.entity_line(node) else { continue };
+                let others = held.hear(self.others(node, entity, own), copyable);
+                let bad_rate = self.bad_rate(&others);
+                if rules.strong && !copyable {
+                    max_strong = max_strong.max(bad_rate);
+                    counted += others.counted;
+                    known += others.known;
+                }
+                let weight = rules.weight * self.discount(entity.degree);
+                sum += weight * bad_rate;
+                weights += weight;
+                if in_event & 1 << kind == 0 {
+                    let candidate = Candidate {
+                        bad_rate,
+                        suspicion: others.suspicion,
+                        degree: entity.degree,
+                        node,
+                        gap_since_ms: None,
+                        link: None,
+                    };
+                    if candidate.beats(&best[kind]) {
+                        best[kind] = candidate;
+                    }
                 }
             }
         }
@@ -199,7 +244,8 @@ impl LinkGraph {
         if let Some(component) = self.component(account, ts_ms) {
             overall[4] = component.size as f32;
             let others = component.size.saturating_sub(1).max(1) as f32;
-            overall[5] = component.bad.saturating_sub(u32::from(line.bad)) as f32 / others;
+            let bad = component.bad.saturating_sub(u32::from(line.bad)) as f32;
+            overall[5] = if known > 0.0 { bad / others * (counted / known) } else { 0.0 };
             overall[6] = component.growth;
             overall[7] = component.earliest_ms.map_or(0.0, |ms| hours(ts_ms, ms));
         }
@@ -209,7 +255,7 @@ impl LinkGraph {
         for (out, kind) in of_kinds.chunks_exact_mut(NODE_N).zip(self.kinds_with_columns()) {
             let best = &best[kind];
             if best.bad_rate >= 0.0 {
-                self.node_features(line, account, best, ts_ms, out);
+                self.node_features(own, best, &held, ts_ms, out);
             }
         }
         for (out, role) in of_roles.chunks_exact_mut(ROLE_N).zip(roles) {
@@ -221,29 +267,26 @@ impl LinkGraph {
                     link: self.find(account, touched.node).1,
                     ..Candidate::NONE
                 };
-                self.node_features(line, account, &candidate, ts_ms, of_node);
-                self.pair_features(account, touched.node, ts_ms, of_pair);
+                self.node_features(own, &candidate, &held, ts_ms, of_node);
+                self.pair_features(account, &candidate, ts_ms, of_pair);
             }
         }
         n
     }
 
     /// [`NODE_FIELDS`].
-    fn node_features(
-        &self,
-        line: &Account,
-        account: u32,
-        of: &Candidate,
-        ts_ms: i64,
-        out: &mut [f32],
-    ) {
-        let Some(entity) = self.entity_line(of.node) else { return };
+    fn node_features(&self, own: Own, of: &Candidate, held: &Held, ts_ms: i64, out: &mut [f32]) {
+        let (Some(entity), Some(line)) = (self.entity_line(of.node), self.line(own.account)) else {
+            return;
+        };
         let link = match of.gap_since_ms {
             Some(_) => of.link,
-            None => self.find(account, of.node).1,
+            None => self.find(own.account, of.node).1,
         };
-        let own = Own { linked: link.is_some(), bad: line.bad, suspicion: line.suspicion };
-        let others = Others::of(entity, own);
+        let mut others = self.others(of.node, entity, Own { linked: link.is_some(), ..own });
+        if self.config.kinds[of.node.kind()].copyable {
+            others = held.cap(others);
+        }
         let since_new = ts_ms.saturating_sub(entity.new_ms);
         out[0] = entity.degree as f32;
         out[1] = self.bad_rate(&others);
@@ -268,12 +311,13 @@ impl LinkGraph {
     }
 
     /// [`PAIR_FIELDS`].
-    fn pair_features(&self, account: u32, node: Node, ts_ms: i64, out: &mut [f32]) {
-        if node.kind() != 0 {
+    fn pair_features(&self, account: u32, of: &Candidate, ts_ms: i64, out: &mut [f32]) {
+        if of.node.kind() != 0 {
             return;
         }
-        let other = node.index();
+        let other = of.node.index();
         let Some(line) = self.line(other) else { return };
+        (out[3], out[4]) = (0.0, 0.0);
         let back = self.find(other, Node::account(account)).1;
         out[0] = back.map_or(0.0, |l| l.count as f32);
         if let Some(back) = back {
@@ -281,17 +325,33 @@ impl LinkGraph {
         }
         let (mine, theirs) = (self.neighbours(account), self.neighbours(other));
         out[2] = theirs.iter().filter(|id| mine.binary_search(id).is_ok()).count() as f32;
-        out[3] = f32::from(u8::from(line.bad));
-        out[4] = f32::from(line.suspicion) / 255.0;
+        let met_by_other = self.was_met_by(account, other);
+        if !met_by_other {
+            out[3] = f32::from(u8::from(line.bad));
+            out[4] = f32::from(line.suspicion) / 255.0;
+        }
         let first_entity = Node::new(1, 0);
-        out[5] = self.links_slice(other).partition_point(|l| l.node < first_entity) as f32;
-        let theirs = theirs.iter().filter(|id| **id != account);
+        out[5] = self.links_before(other, first_entity) as f32;
         let (mut n, mut bad) = (0u32, 0u32);
-        for id in theirs {
+        for id in theirs.iter().filter(|id| **id != account) {
             n += 1;
-            bad += u32::from(self.line(*id).is_some_and(|l| l.bad));
+            bad += u32::from(!met_by_other && self.has_sought_bad(other, *id));
         }
         out[6] = bad as f32 / n.max(1) as f32;
+    }
+
+    /// Whether `other` linked to `account` before `account` linked to it, if it ever did.
+    pub fn was_met_by(&self, account: u32, other: u32) -> bool {
+        let link = self.find(account, Node::account(other)).1;
+        let back = self.find(other, Node::account(account)).1;
+        back.is_some_and(|back| link.is_none_or(|link| back.first_ms < link.first_ms))
+    }
+
+    /// Whether `account` linked to `other`, labelled bad, before that one linked to it.
+    fn has_sought_bad(&self, account: u32, other: u32) -> bool {
+        self.line(other).is_some_and(|l| l.bad)
+            && self.find(account, Node::account(other)).1.is_some()
+            && !self.was_met_by(account, other)
     }
 
     /// The accounts that this one links to or that link to it, bounded on both sides, by index.

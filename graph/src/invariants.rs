@@ -1,8 +1,9 @@
 //! What must always hold, recounted the slow way.
 
+use crate::arrivals::Arrivals;
 use crate::links::{LinkGraph, WALK_MAX};
 use crate::node::Node;
-use crate::records::NONE;
+use crate::records::{Link, NONE};
 use std::collections::BTreeMap;
 use thiserror::Error;
 
@@ -44,6 +45,7 @@ struct Recount {
     bad: u32,
     suspicion_sum: u32,
     members: BTreeMap<u32, i64>,
+    arrivals: Arrivals,
 }
 
 impl LinkGraph {
@@ -58,18 +60,26 @@ impl LinkGraph {
                 continue;
             }
             accounts += 1;
-            let list = self.links_slice(id);
+            let list: Vec<Link> = self.links_by_node(id).copied().collect();
             links += list.len() as u64;
             same("G1", id, list.len(), usize::from(line.links_n))?;
+            same("G1", id, line.tail_n == 0 || list.len() > WALK_MAX, true)?;
+            let found = |link: &Link| self.find(id, link.node).1.as_ref() == Some(link);
+            same("G1", id, list.iter().all(found), true)?;
             same("G1", id, list.windows(2).all(|w| w[0].node < w[1].node), true)?;
             same("G1", id, list.len() <= self.config.links_per_account_max as usize, true)?;
-            for link in list {
+            for link in &list {
                 same("G1", (id, link.node), link.first_ms <= link.last_ms && link.count > 0, true)?;
                 let recount = recounts.entry(link.node).or_default();
                 recount.degree += 1;
                 recount.bad += u32::from(line.bad);
                 recount.suspicion_sum += u32::from(line.suspicion);
                 recount.members.insert(id, link.last_ms);
+                let steps = self.steps(link.first_ms);
+                let suspicion = u64::from(line.suspicion).wrapping_mul(steps);
+                recount.arrivals.bad =
+                    recount.arrivals.bad.wrapping_add(u64::from(line.bad) * steps);
+                recount.arrivals.suspicion = recount.arrivals.suspicion.wrapping_add(suspicion);
             }
             self.check_recents(id)?;
         }
@@ -106,9 +116,14 @@ impl LinkGraph {
         };
         let found = (e.degree, e.bad, e.suspicion_sum);
         same("G2", node, found, (recount.degree, recount.bad, recount.suspicion_sum))?;
+        same("G2", (node, "arrivals"), self.arrivals_of(node), recount.arrivals)?;
         let members = self.recent_members(node);
         same("G3", node, members.windows(2).all(|w| w[0].id < w[1].id), true)?;
         same("G3", node, members.len() <= self.config.recent_members_max as usize, true)?;
+        let crowd = self.crowds.get(node).map(|crowd| crowd.iter().copied().collect::<Vec<_>>());
+        let all: Vec<u32> = recount.members.keys().copied().collect();
+        same("G3", node, crowd.is_some() || members.len() == all.len(), true)?;
+        same("G3", node, crowd.as_ref().unwrap_or(&all), &all)?;
         for member in members {
             same("G3", node, Some(&member.last_ms()), recount.members.get(&member.id))?;
         }

@@ -19,17 +19,21 @@
 //! Decayed counts agree up to rounding. Suspicion depends on it slightly, since it is recomputed at an
 //! account's own events. The same sequence of calls always gives the same bits.
 
+mod arrivals;
 mod blocks;
 mod changes;
 mod chunks;
 mod components;
 mod config;
 mod coshare;
+mod crowds;
 mod decay;
+mod evict;
 mod expiry;
 mod features;
 mod invariants;
 mod links;
+mod lists;
 mod node;
 mod reading;
 mod recents;

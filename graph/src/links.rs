@@ -1,9 +1,11 @@
 //! Accounts, entities and the links between them.
 
+use crate::arrivals::Arrivals;
 use crate::blocks::Blocks;
 use crate::chunks::Chunks;
 use crate::components::Components;
 use crate::config::{ConfigErrors, GraphConfig};
+use crate::crowds::Crowds;
 use crate::decay::hub_discount;
 use crate::node::{INDEX_NONE, Node};
 use crate::recents::{RECENTS_MAX, Recent, Set};
@@ -27,8 +29,8 @@ pub struct Touched {
     pub node: Node,
     /// The link as it was before, `None` if there was none.
     pub previous: Option<LinkView>,
-    /// The link that had to go for this one.
-    pub evicted: Option<Node>,
+    /// How many links had to go for this one.
+    pub evicted: u32,
 }
 
 impl Touched {
@@ -84,11 +86,14 @@ pub struct LinkGraph {
     pub(crate) accounts: Chunks<Account>,
     /// By kind; those of kind 0 by the slot that the account's record names.
     pub(crate) entities: Vec<Chunks<Entity>>,
+    /// By kind and slot as `entities`; made when a member is labelled bad or suspect.
+    pub(crate) arrivals: Vec<Chunks<Arrivals>>,
     pub(crate) account_slots_free: Kept<u32>,
     pub(crate) account_slots_n: u32,
     pub(crate) links: Blocks<Link>,
     pub(crate) recents: Blocks<Recent>,
     pub(crate) components: Components,
+    pub(crate) crowds: Crowds,
     pub(crate) counts: Counts,
     pub(crate) size: Size,
     pub(crate) dirty_accounts: Vec<u32>,
@@ -111,11 +116,13 @@ impl LinkGraph {
         Ok(Self {
             accounts: Chunks::new(),
             entities: config.kinds.iter().map(|_| Chunks::new()).collect(),
+            arrivals: config.kinds.iter().map(|_| Chunks::new()).collect(),
             account_slots_free: Kept::new(),
             account_slots_n: 0,
             links: Blocks::new(),
             recents: Blocks::new(),
             components: Components::new(&config),
+            crowds: Crowds::default(),
             counts: Counts::default(),
             size: Size::default(),
             dirty_accounts: Vec::new(),
@@ -140,11 +147,23 @@ impl LinkGraph {
         self.counts
     }
 
+    /// Links that were moved in memory since the graph was new, for those that new ones were put between or that went.
+    pub fn links_moved(&self) -> u64 {
+        self.links.moved
+    }
+
+    /// How many links there are, and how many accounts somebody is linked to. O(1).
+    pub fn links_and_linked_accounts(&self) -> (u64, u64) {
+        let free = self.account_slots_free.len() as u64;
+        (self.size.links, u64::from(self.account_slots_n).saturating_sub(free))
+    }
+
     /// How much there is. Cost: proportional to the number of arena chunks.
     pub fn size(&self) -> Size {
-        let entities: usize = self.entities.iter().map(Chunks::bytes).sum();
+        let entities = self.entities.iter().map(Chunks::bytes).sum::<usize>()
+            + self.arrivals.iter().map(Chunks::bytes).sum::<usize>();
         let arenas = self.accounts.bytes() + self.links.bytes() + self.recents.bytes();
-        let bytes = (entities + arenas + self.components.bytes()) as u64;
+        let bytes = (entities + arenas + self.components.bytes() + self.crowds.bytes()) as u64;
         Size { bytes, ..self.size }
     }
 
@@ -165,8 +184,8 @@ impl LinkGraph {
     /// Account `account` used `node` at `ts_ms`, in any order of time (below 0 counts as 0).
     ///
     /// `None`, counted, if the account is unknown, the kind undeclared, or the node is the account
-    /// itself or an unknown account. Cost: two binary searches; at the account's cap a scan of its
-    /// links; for a strong link new in an epoch one union.
+    /// itself or an unknown account. Cost: a few binary searches; at the account's cap, once for a 32nd of
+    /// it, a pass over its links; for a strong link new in an epoch one union.
     pub fn touch(&mut self, account: u32, node: Node, ts_ms: i64) -> Option<Touched> {
         let ts_ms = ts_ms.max(0);
         let known = node != Node::account(account) && self.line(account).is_some();
@@ -176,16 +195,24 @@ impl LinkGraph {
             return None;
         };
         let (at, previous) = self.find(account, node);
-        let mut evicted = None;
+        let mut evicted = 0;
         let (old, link) = match previous {
             Some(old) => {
-                let (offset, n) = self.links_of(account);
-                let link = self.links.slice_mut(offset, n).get_mut(at)?;
+                let (offset, _) = self.links_of(account);
+                let link = self.links.slice_mut(offset + at as u32, 1).first_mut()?;
                 link.touch(ts_ms, self.per_strength);
-                (Some(old), *link)
+                let link = *link;
+                if link.first_ms != old.first_ms
+                    && let Some(line) = self.line(account)
+                {
+                    let (bad, suspicion) = (line.bad.into(), line.suspicion.into());
+                    let earlier = self.steps(link.first_ms).wrapping_sub(self.steps(old.first_ms));
+                    self.add_arrival(place, bad, suspicion, earlier);
+                }
+                (Some(old), link)
             }
             None => {
-                let (link, gone) = self.insert(account, node, place, at, ts_ms);
+                let (link, gone) = self.insert(account, node, place, ts_ms);
                 evicted = gone;
                 (None, link)
             }
@@ -215,95 +242,39 @@ impl LinkGraph {
     /// nothing is changed, and `previous` is the link as it is.
     pub fn peek(&self, account: u32, node: Node) -> Touched {
         let previous = self.find(account, node).1.map(|l| l.view());
-        Touched { node, previous, evicted: None }
+        Touched { node, previous, evicted: 0 }
     }
 
-    fn insert(
-        &mut self,
-        account: u32,
-        node: Node,
-        place: Place,
-        mut at: usize,
-        ts_ms: i64,
-    ) -> (Link, Option<Node>) {
-        let mut evicted = None;
+    fn insert(&mut self, account: u32, node: Node, place: Place, ts_ms: i64) -> (Link, u32) {
         let (_, n) = self.links_of(account);
-        if n >= self.config.links_per_account_max as usize
-            && let Some(gone) = self.evict(account)
-        {
-            evicted = Some(gone.node);
-            at -= usize::from(gone.node < node);
-        }
+        let full = n >= self.config.links_per_account_max as usize;
+        let evicted = if full { self.evict(account) } else { 0 };
         let rules = self.config.kinds[place.kind];
-        let (offset, n) = self.links_of(account);
+        let (_, n) = self.links_of(account);
         let mut link = Link::new(node, ts_ms);
         let Some(entity) = self.entities[place.kind].get_mut(place.slot) else {
             return (link, evicted);
         };
         entity.degree += 1;
         entity.add_new(ts_ms, self.per_new);
-        let joins = rules.strong
+        let joins = rules.binds()
             && entity.degree <= rules.union_degree_max
             && n < self.config.union_links_max as usize;
         link.joined = u32::from(joins);
-        let offset = self.links.insert(offset, n, at, link);
         self.size.links += 1;
-        if let Some(line) = self.accounts.get_mut(account) {
+        if let Some(line) = self.accounts.get(account) {
             entity.bad += u32::from(line.bad);
             entity.suspicion_sum += u32::from(line.suspicion);
-            line.links = offset;
-            line.links_n += 1;
+            let (bad, suspicion) = (line.bad.into(), line.suspicion.into());
+            let steps = self.steps(ts_ms);
+            self.add_arrival(place, bad, suspicion, steps);
         }
+        self.insert_link(account, link);
+        self.join_crowd(account, node);
         if n == WALK_MAX {
             self.rebuild_recents(account);
         }
         (link, evicted)
-    }
-
-    /// Drops the link with the lowest (last seen, node) of those that bind no component now. There is
-    /// one, unless links were loaded that another configuration had joined.
-    fn evict(&mut self, account: u32) -> Option<Link> {
-        let links = self.links_slice(account).iter();
-        let lowest =
-            links.min_by_key(|l| (self.components.binds(l), l.last_ms, l.node)).copied()?;
-        self.counts.links_evicted += 1;
-        self.cut(account, lowest.node)
-    }
-
-    /// Removes one link from the account and from the entity's aggregates. Components do not change:
-    /// the caller sees to it that the link binds none.
-    pub(crate) fn unlink(&mut self, account: u32, at: usize) -> Option<Link> {
-        let (offset, n) = self.links_of(account);
-        let link = *self.links.slice(offset, n).get(at)?;
-        let offset = self.links.remove(offset, n, at);
-        let line = self.accounts.get_mut(account)?;
-        line.links = offset;
-        line.links_n -= 1;
-        let (bad, suspicion) = (line.bad, line.suspicion);
-        if n > WALK_MAX {
-            let set = Set { offset: &mut line.recents, n: &mut line.recents_n };
-            if n - 1 == WALK_MAX {
-                set.clear(&mut self.recents);
-            } else if set.forget(&mut self.recents, link.node.to_bits()) {
-                self.rebuild_recents(account);
-            }
-        }
-        self.size.links -= 1;
-        self.mark_account(account);
-        if let Some(place) = self.place(link.node)
-            && let Some(entity) = self.entities[place.kind].get_mut(place.slot)
-        {
-            entity.degree = entity.degree.saturating_sub(1);
-            entity.bad = entity.bad.saturating_sub(u32::from(bad));
-            entity.suspicion_sum = entity.suspicion_sum.saturating_sub(u32::from(suspicion));
-            let set = Set { offset: &mut entity.recents, n: &mut entity.recents_n };
-            set.forget(&mut self.recents, account);
-            if entity.degree == 0 {
-                self.emptied.push(link.node);
-            }
-            self.mark_entity(place, link.node);
-        }
-        Some(link)
     }
 
     /// Sets the account's most recent nodes from all of its links.
@@ -335,18 +306,11 @@ impl LinkGraph {
         self.accounts.get(account).map_or((0, 0), |a| (a.links, a.links_n.into()))
     }
 
+    /// All links of an account. By node up to [`WALK_MAX`] of them; of more, the newest are apart.
     #[inline]
     pub(crate) fn links_slice(&self, account: u32) -> &[Link] {
         let (offset, n) = self.links_of(account);
         self.links.slice(offset, n)
-    }
-
-    /// Where the link is or would be, and the link.
-    #[inline]
-    pub(crate) fn find(&self, account: u32, node: Node) -> (usize, Option<Link>) {
-        let links = self.links_slice(account);
-        let at = links.partition_point(|l| l.node < node);
-        (at, links.get(at).filter(|l| l.node == node).copied())
     }
 
     /// The nodes that reads walk, by node: all, or the most recently seen [`WALK_MAX`].

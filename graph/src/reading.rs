@@ -39,7 +39,7 @@ impl LinkGraph {
 
     /// All links of an account, by node. Empty for an unknown one.
     pub fn links(&self, account: u32) -> impl Iterator<Item = LinkView> + '_ {
-        self.links_slice(account).iter().map(Link::view)
+        self.links_by_node(account).map(Link::view)
     }
 
     /// One link.
@@ -51,6 +51,12 @@ impl LinkGraph {
     /// are no more than `recent_members_max`.
     pub fn members(&self, node: Node) -> impl Iterator<Item = (u32, i64)> + '_ {
         self.recent_members(node).iter().map(|r| (r.id, r.last_ms()))
+    }
+
+    /// Whether [`LinkGraph::members`] are all of them, so that [`LinkGraph::remove_entity`] has no pass over the graph.
+    pub fn knows_members(&self, node: Node) -> bool {
+        let degree = self.entity_line(node).map_or(0, |e| e.degree as usize);
+        self.recent_members(node).len() == degree
     }
 
     /// Reads the account's line, so that later calls find it in the cache. Call it for a whole batch

@@ -88,6 +88,8 @@ pub(crate) struct Account {
     /// The next member of the same component, in a circle.
     pub(crate) next: [u32; 2],
     pub(crate) links_n: u16,
+    /// How many of its links, the last ones, are apart (`lists.rs`).
+    pub(crate) tail_n: u8,
     /// `parent` and `next` count only if this is the generation's tag.
     pub(crate) tag: [u8; 2],
     pub(crate) recents_n: u8,
@@ -109,6 +111,7 @@ impl Default for Account {
             parent: [NONE; 2],
             next: [NONE; 2],
             links_n: 0,
+            tail_n: 0,
             tag: [0; 2],
             recents_n: 0,
             suspicion: 0,

@@ -136,7 +136,7 @@ impl LinkGraph {
         out.extend(line.key.to_le_bytes());
         out.extend(line.touches.to_le_bytes());
         out.extend(line.links_n.to_le_bytes());
-        for link in self.links_slice(account) {
+        for link in self.links_by_node(account) {
             out.extend(link.node.to_bits().to_le_bytes());
             out.extend(link.count.to_le_bytes());
             out.extend(link.strength.to_le_bytes());
@@ -148,8 +148,8 @@ impl LinkGraph {
     }
 
     /// Takes an account's record. Its entities' records are loaded apart, in any order; when all is
-    /// loaded, call [`LinkGraph::rebuild_components`]. A link of a kind that is no longer strong no
-    /// longer binds.
+    /// loaded, call [`LinkGraph::rebuild_components`]. A link of a kind that is no longer strong, or
+    /// copyable now, no longer binds.
     pub fn load_account(&mut self, account: u32, bytes: &[u8]) -> Result<(), LoadError> {
         let what = "account";
         let items = |b: &[u8]| usize::from(u16::from_le_bytes([b[16], b[17]])) * LINK_BYTES;
@@ -180,14 +180,14 @@ impl LinkGraph {
             must(link.strength.is_finite() && link.strength >= 0.0, what, "strength of a link")?;
             must(0 <= link.first_ms && link.first_ms <= link.last_ms, what, "time of a link")?;
             must(link.joined <= 1 && link.count > 0, what, "count of a link")?;
-            link.joined &= u32::from(self.config.kinds[kind].strong);
+            link.joined &= u32::from(self.config.kinds[kind].binds());
             links.push(link);
         }
         let offset = self.links.place(&links);
         let line = self.accounts.ensure(account);
         (line.exists, line.bad, line.key, line.touches) = (true, bad == 1, key, touches);
         (line.suspicion, line.evidence) = (suspicion, evidence);
-        (line.links, line.links_n) = (offset, n);
+        (line.links, line.links_n, line.tail_n) = (offset, n, 0);
         self.size.accounts += 1;
         self.size.links += u64::from(n);
         if links.len() > WALK_MAX {

@@ -121,9 +121,11 @@ impl LinkGraph {
         }));
         self.accounts.begin();
         self.entities.iter_mut().for_each(|kind| kind.begin());
+        self.arrivals.iter_mut().for_each(|kind| kind.begin());
         self.account_slots_free.begin();
         self.links.begin();
         self.recents.begin();
+        self.crowds.begin();
         for generation in &mut self.components.generations {
             generation.records.begin();
             generation.free.begin();
@@ -135,9 +137,11 @@ impl LinkGraph {
         let Some(before) = self.before.take() else { return };
         self.accounts.undo();
         self.entities.iter_mut().for_each(|kind| kind.undo());
+        self.arrivals.iter_mut().for_each(|kind| kind.undo());
         self.account_slots_free.undo();
         self.links.undo();
         self.recents.undo();
+        self.crowds.undo();
         for (generation, (start_ms, tag)) in
             self.components.generations.iter_mut().zip(before.generations)
         {

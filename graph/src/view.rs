@@ -75,7 +75,8 @@ impl LinkGraph {
 
     pub(crate) fn neighbours_of(&self, node: Node) -> impl Iterator<Item = Node> + Clone + '_ {
         let account = (node.kind() == 0 && self.line(node.index()).is_some()).then(|| node.index());
-        let links = account.map_or(&[][..], |a| self.links_slice(a)).iter().map(|l| l.node);
+        // No account has the highest index.
+        let links = self.links_by_node(account.unwrap_or(u32::MAX)).map(|l| l.node);
         links.chain(self.recent_members(node).iter().map(|r| Node::account(r.id)))
     }
 }

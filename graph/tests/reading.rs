@@ -96,7 +96,8 @@ fn features_by_hand() {
     near("target.common_peers", 1.0);
     near("target.account_bad", 0.0);
     near("target.out_degree", 2.0);
-    near("target.bad_share", 0.5);
+    // 5 is bad and sought 3, which says nothing about 3.
+    near("target.bad_share", 0.0);
     // Without the event's device, the riskiest of all the links stands for the kind.
     g.features(0, &[], &[None], now, &mut out);
     let c = columns(&g, &out);

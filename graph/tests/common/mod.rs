@@ -10,11 +10,12 @@ pub const ACCOUNTS: u32 = 12;
 pub const EPOCH_MS: i64 = 1000;
 pub const TTL_MS: i64 = 1500;
 
-/// Kinds: 0 accounts, 1 strong device, 2 strong card of small degree, 3 weak IP.
+/// Kinds: 0 accounts, 1 strong device, 2 strong card of small degree, 3 weak IP; accounts and IPs are copyable.
 pub fn config(roomy: bool) -> GraphConfig {
     let kind = |strong, weight, union_degree_max| KindRules {
         is_account: false,
         strong,
+        copyable: !strong,
         weight,
         ttl_ms: TTL_MS,
         union_degree_max: if roomy { 1000 } else { union_degree_max },
@@ -32,6 +33,7 @@ pub fn config(roomy: bool) -> GraphConfig {
         strength_half_life_ms: 700,
         new_short_half_life_ms: 300,
         new_long_half_life_ms: 2000,
+        together_ms: 1500,
         growth_half_life_ms: 500,
         ..GraphConfig::default()
     }
@@ -172,19 +174,22 @@ impl Naive {
                     return;
                 }
                 let links = self.edges.keys().filter(|(a, _)| *a == account).count();
-                let mut lost = None;
+                let mut lost = 0;
                 if !self.edges.contains_key(&(account, node))
                     && links >= config.links_per_account_max as usize
                 {
                     let mine = self.edges.iter().filter(|((a, _), _)| *a == account);
                     let free = mine.filter(|(_, e)| !self.binds(e));
-                    lost = free.min_by_key(|((_, n), e)| (e.last, *n)).map(|((_, n), _)| *n);
-                    if let Some(n) = lost {
-                        self.edges.remove(&(account, n));
+                    let mut oldest: Vec<_> = free.map(|((_, n), e)| (e.last, *n)).collect();
+                    oldest.sort_unstable();
+                    oldest.truncate((config.links_per_account_max / 32).max(1) as usize);
+                    for (_, n) in &oldest {
+                        self.edges.remove(&(account, *n));
                     }
+                    lost = oldest.len();
                 }
-                assert_eq!(touched.and_then(|t| t.evicted), lost);
-                let links = links - usize::from(lost.is_some());
+                assert_eq!(touched.map_or(0, |t| t.evicted as usize), lost);
+                let links = links - lost;
                 let rules = config.kinds[node.kind()];
                 let joined = rules.strong
                     && self.degree(node) < rules.union_degree_max
