@@ -11,6 +11,7 @@ use std::hint::black_box;
 
 /// One of the next few messages. They live in one buffer that is used again and again.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are events, and a few dozen are kept")]
 pub(crate) enum Ahead {
     Event(Arrived),
     Label(Label),
@@ -105,6 +106,7 @@ impl Engine {
 
     fn warm_tables(&self, arrived: &Arrived) {
         let hashes = &arrived.hashes;
+        self.recent.warm(hashes.event, hashes.account);
         self.accounts.keys.warm(hashes.account);
         if let Some(hash) = hashes.target {
             self.accounts.keys.warm(hash);
@@ -120,7 +122,6 @@ impl Engine {
 
     fn meets(&self, arrived: &Arrived) -> Meets {
         let hashes = &arrived.hashes;
-        black_box(self.recent.find_of(hashes.event, hashes.account).is_some());
         let mut met =
             Meets { account: self.accounts.keys.find(hashes.account), ..Meets::default() };
         met.others.extend(hashes.target.and_then(|hash| self.accounts.keys.find(hash)));

@@ -6,17 +6,22 @@ use crate::effects::SourceRef;
 use crate::step::{ACCOUNT_DOMAIN, EVENT_DOMAIN, Engine};
 use compact_str::CompactString;
 use features::event::{EntityRef, Event, KindId, TypeId};
+use features::key_form::Malformed;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 
 /// Hashes of all keys that an event names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeyHashes {
+    /// Of the id under which it is taken.
     pub event: u64,
     pub account: u64,
     pub target: Option<u64>,
     /// One for one with the event's entities.
     pub entities: SmallVec<[u64; 4]>,
+    /// Of what the event says (`identity.rs`).
+    pub content: u64,
 }
 
 /// An event, and what is known of it before any state is looked at.
@@ -25,45 +30,99 @@ pub(crate) struct Arrived {
     pub event: Event,
     pub source: SourceRef,
     pub hashes: KeyHashes,
-    /// Whether the account or one of its things is on an allow list.
+    /// Whether the account, or all of its things of some kind, are on an allow list.
     pub allowed: bool,
     /// Whether entity keys are already in the form in which they are stored.
     pub stored: bool,
-    /// Its time is ahead of any clock: it counts as of the newest time taken, if that is earlier.
+    /// Its time was found to be wrong before it came here: it says nothing about the stream's.
+    pub capped: bool,
+    /// It says a time that the stream's clock has not reached, and counts as of that clock.
     pub ahead: bool,
+    /// Keys that do not parse under their kind's form, and are known as they came.
+    pub malformed: u8,
+    /// Keys that the configuration ignores, and that are no part of it.
+    pub ignored: u8,
+    /// Whether the id under which it is taken was derived.
+    pub derived: bool,
+    /// The moment as of which its columns are read.
+    pub read_ms: i64,
+}
+
+/// Keys of an event that are not known under their normal form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OddKeys {
+    /// They do not parse under their kind's form, and are known as they came.
+    pub malformed: u8,
+    /// The configuration ignores them.
+    pub ignored: u8,
 }
 
 impl Engine {
-    /// Hashes an event's keys; about 20 ns each.
-    pub(crate) fn arrive(&self, event: Event, source: SourceRef) -> Arrived {
+    /// Brings an event's keys into their normal form and hashes them; about 20 ns each, and what the form costs.
+    pub(crate) fn arrive(&self, mut event: Event, source: SourceRef) -> Arrived {
+        let OddKeys { malformed, ignored } = self.normalise(&mut event.entities);
         let hash = |e: &EntityRef| match self.kinds.get(usize::from(e.kind.0)) {
             Some(None) => self.hasher.hash(ACCOUNT_DOMAIN, &e.key),
             _ => self.hasher.hash(1 + e.kind.0, &e.key),
         };
-        let hashes = KeyHashes {
+        let mut hashes = KeyHashes {
             event: self.hasher.hash(EVENT_DOMAIN, &event.event_id),
             account: self.hasher.hash(ACCOUNT_DOMAIN, &event.account),
             target: event.target.as_ref().map(|key| self.hasher.hash(ACCOUNT_DOMAIN, key)),
             entities: event.entities.iter().map(hash).collect(),
+            content: 0,
         };
+        hashes.content = self.hasher.content(&event, &hashes);
         Arrived {
-            allowed: self.is_allowed(&event),
+            allowed: self.deciding.policy.frees(&event.account, &event.entities),
+            read_ms: event.ts_ms,
             event,
             source,
             hashes,
             stored: false,
+            capped: false,
             ahead: false,
+            malformed,
+            ignored,
+            derived: false,
         }
     }
 
-    fn is_allowed(&self, event: &Event) -> bool {
-        let policy = &self.deciding.policy;
-        policy.allows_account(&event.account)
-            || (policy.allows_entities()
-                && event.entities.iter().any(|e| {
-                    let kind = self.schema.kind(e.kind);
-                    kind.is_some_and(|kind| policy.allows_entity(&kind.name, &e.key))
-                }))
+    /// Brings keys into the normal form of their kind, each once, removes those that are ignored, and counts what was
+    /// odd. All that anything is looked up by goes through here before it is hashed.
+    pub(crate) fn normalise(&self, entities: &mut SmallVec<[EntityRef; 4]>) -> OddKeys {
+        let (mut odd, mut changed) = (OddKeys::default(), false);
+        entities.retain(|entity| {
+            let Some(kind) = self.schema.kind(entity.kind) else { return true };
+            let mut malformed = 0;
+            match kind.normal(&entity.key) {
+                Ok(Cow::Borrowed(_)) => {}
+                Ok(Cow::Owned(normal)) => {
+                    entity.key = normal.into();
+                    changed = true;
+                }
+                Err(Malformed) => malformed = 1,
+            }
+            if kind.ignores(&entity.key) {
+                odd.ignored = odd.ignored.saturating_add(1);
+                return false;
+            }
+            odd.malformed = odd.malformed.saturating_add(malformed);
+            true
+        });
+        if changed {
+            // Two spellings of one thing.
+            let mut at = 0;
+            while at < entities.len() {
+                let (before, rest) = entities.split_at(at);
+                if rest.first().is_some_and(|entity| before.contains(entity)) {
+                    entities.remove(at);
+                } else {
+                    at += 1;
+                }
+            }
+        }
+        odd
     }
 
     /// Gives an event that has to wait the keys under which its entities are stored.
@@ -93,11 +152,35 @@ pub(crate) struct HeldV1 {
     partition: i32,
     offset: i64,
     allowed: bool,
+    #[serde(default)]
+    malformed: u8,
+    #[serde(default)]
+    ignored: u8,
+    /// Absent in states that recognised events by id alone.
+    #[serde(default)]
+    content: u64,
+    #[serde(default)]
+    derived: bool,
+    #[serde(default)]
+    capped: bool,
 }
 
 impl HeldV1 {
     pub(crate) fn new(held: &Arrived) -> Self {
-        let Arrived { event, source, hashes, allowed, stored: _, ahead: _ } = held;
+        // Its time is told by the clock when the group closes.
+        let Arrived {
+            event,
+            source,
+            hashes,
+            allowed,
+            derived,
+            capped,
+            malformed,
+            ignored,
+            stored: _,
+            ahead: _,
+            read_ms: _,
+        } = held;
         let entities = event.entities.iter().zip(&hashes.entities);
         Self {
             event_id: event.event_id.clone(),
@@ -111,6 +194,11 @@ impl HeldV1 {
             partition: source.partition,
             offset: source.offset,
             allowed: *allowed,
+            malformed: *malformed,
+            ignored: *ignored,
+            content: hashes.content,
+            derived: *derived,
+            capped: *capped,
         }
     }
 
@@ -121,6 +209,8 @@ impl HeldV1 {
             event: Event {
                 event_id: self.event_id.clone(),
                 ts_ms: self.ts_ms,
+                // Only the content's hash needs it, which is kept.
+                said_ms: self.ts_ms,
                 type_id: TypeId(self.type_id),
                 account: self.account.clone(),
                 target: self.target.clone(),
@@ -136,10 +226,21 @@ impl HeldV1 {
                 offset: self.offset,
                 ..SourceRef::default()
             },
-            hashes: KeyHashes { event, account, target, entities: entities.map(|e| e.2).collect() },
+            hashes: KeyHashes {
+                event,
+                account,
+                target,
+                entities: entities.map(|e| e.2).collect(),
+                content: self.content,
+            },
             allowed: self.allowed,
             stored: true,
+            capped: self.capped,
             ahead: false,
+            malformed: self.malformed,
+            ignored: self.ignored,
+            derived: self.derived,
+            read_ms: self.ts_ms,
         }
     }
 }

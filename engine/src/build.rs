@@ -1,6 +1,9 @@
 //! From a configuration and a bundle to an engine, or everything that is wrong with them.
 
+use crate::association;
 use crate::changed::Changed;
+use crate::clock::Clock;
+use crate::clocks::Clocks;
 use crate::config::Config;
 use crate::decide::{Deciding, ViaColumn};
 use crate::effects::Counts;
@@ -9,20 +12,24 @@ use crate::finish::Finisher;
 use crate::intern::KeyHasher;
 use crate::labelfree;
 use crate::limits::AHEAD_MESSAGES;
+use crate::memory::Memory;
+use crate::outliers::Outliers;
 use crate::policy::{self, Policy};
+use crate::privacy::SECRET_BYTES_MIN;
 use crate::recent::RecentEvents;
 use crate::state::NodeKinds;
 use crate::state::{Accounts, Entities};
-use crate::step::{Engine, PartAt, Wanted};
+use crate::step::{ACCOUNT_DOMAIN, Engine, PartAt, Wanted};
 use crate::wire::{Decoder, Vocabulary};
+use features::byte_size::parse_bytes;
 use features::duration::parse_ms;
 use features::layout::Role;
 use features::schema::Schema;
-use features::vector::VectorPlan;
+use features::vector::{Part, VectorPlan};
 use graph::{GraphConfig, KindRules, LinkGraph};
 use models::bundle::Bundle;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How a stream is to be read, beside the configuration.
@@ -43,6 +50,16 @@ pub struct Versions {
     pub policy: String,
     /// Hash of the feature set: names, order, and all that their values depend on.
     pub features: String,
+}
+
+/// Records that were touched for others' sake since the engine was made. It bounds what a message costs beside its own keys, where time
+/// cannot be measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Moved in memory: links for links, table entries because a table grew.
+    pub moved: u64,
+    /// Remembered events looked at to erase an account.
+    pub visited: u64,
 }
 
 /// How much there is.
@@ -82,6 +99,25 @@ impl Engine {
         let epoch_ms = ms("graph.component_window", &config.graph.component_window);
         let strength_ms = ms("graph.strength_half_life", &config.graph.strength_half_life);
         let target_ttl_ms = ms("graph.target_ttl", &config.graph.target_ttl);
+        let recent_events_max = config.labels.recent_events_max;
+        let memory_max = match parse_bytes(&config.state.memory_max) {
+            Ok(max) => {
+                problems.extend(Memory::problem(max, recent_events_max));
+                max
+            }
+            Err(e) => {
+                problems.push(format!("state.memory_max: {e}"));
+                0
+            }
+        };
+        if let Some(key) = &config.privacy.key
+            && key.len() < SECRET_BYTES_MIN
+        {
+            problems.push(format!(
+                "privacy.key has {} bytes, and must have at least {SECRET_BYTES_MIN}: make one by `openssl rand -hex 32`",
+                key.len()
+            ));
+        }
         if !(config.labels.known_bad_weight >= 0.0 && config.labels.known_bad_weight.is_finite()) {
             problems.push(format!(
                 "labels.known_bad_weight ({}) must be 0 or more",
@@ -116,6 +152,7 @@ impl Engine {
         };
         let mut kinds = vec![KindRules {
             strong: false,
+            copyable: true,
             weight: config.graph.target_weight,
             ttl_ms: target_ttl_ms,
             ..KindRules::default()
@@ -125,6 +162,7 @@ impl Engine {
         kinds.extend(things().map(|k| KindRules {
             is_account: k.is_account,
             strong: k.strong,
+            copyable: k.copyable,
             weight: k.weight,
             ttl_ms: k.ttl_ms,
             union_degree_max: k.union_degree_max,
@@ -144,6 +182,7 @@ impl Engine {
             strength_half_life_ms: strength_ms,
             new_short_half_life_ms: time.half_lives.ms[2],
             new_long_half_life_ms: time.half_lives.ms[3],
+            together_ms: (time.half_lives.ms[3] / 2).max(1),
             ..GraphConfig::default()
         };
         let kind_names: Vec<&str> =
@@ -167,9 +206,27 @@ impl Engine {
 
         let bundle = match bundle {
             Some(bundle) => Ok(bundle.clone()),
-            None => labelfree::bundle(&schema, &config.time.half_lives, &columns, &features),
+            None => labelfree::bundle(
+                &schema,
+                &config.time.half_lives,
+                config.labels.unit,
+                &columns,
+                &features,
+            ),
         };
-        let scorer = bundle.and_then(|b| Ok((b.bind(&columns, &features)?, b)));
+        let declared = |column: &str, text: &str| {
+            let values = match column.strip_prefix("event.") {
+                Some("type") => schema.types(),
+                Some(attribute) => {
+                    &schema.attributes().get(schema.attribute_slot(attribute)?)?.values
+                }
+                None if column.ends_with(".last_type") => schema.types(),
+                None => return None,
+            };
+            values.iter().position(|value| value == text).map(|code| code as u32)
+        };
+        let scorer =
+            bundle.and_then(|b| Ok((b.bind_with_categories(&columns, &features, &declared)?, b)));
         let (scorer, bundle) = match scorer {
             Ok(both) => both,
             Err(e) => {
@@ -177,15 +234,9 @@ impl Engine {
                 return Err(problems);
             }
         };
-        let categories = |name: &str, text: &str| {
-            if name == "event.type" {
-                return Some(schema.type_value(schema.type_id(text)));
-            }
-            let slot = schema.attribute_slot(name.strip_prefix("event.")?)?;
-            Some(schema.category_value(slot, text)).filter(|v| !v.is_nan())
-        };
-        let names = policy::Vocabulary::new(&columns, &categories, &bundle.manifest().thresholds);
-        let policy = match Policy::compile(&config.policy, &config.rules, names) {
+        let values = |column: &str| plan.values(&schema, column);
+        let names = policy::Vocabulary::new(&columns, &values, &bundle.manifest().thresholds);
+        let policy = match Policy::compile(&config.policy, &config.rules, schema.kinds(), names) {
             Ok(policy) => policy,
             Err(errors) => {
                 problems.extend(errors.iter().map(ToString::to_string));
@@ -204,9 +255,15 @@ impl Engine {
         let feedback = config.labels.feedback && !options.no_feedback && !trained("no_feedback");
         let via = things()
             .filter_map(|k| {
-                let column =
-                    columns.iter().position(|c| *c == format!("graph.{}.degree", k.name))?;
-                Some(ViaColumn { kind: k.name.clone(), column })
+                let of = |field: &str| {
+                    columns.iter().position(|c| *c == format!("graph.{}.{field}", k.name))
+                };
+                Some(ViaColumn {
+                    kind: k.name.clone(),
+                    degree: of("degree")?,
+                    age_h: of("age_h")?,
+                    link_age_h: of("link_age_h")?,
+                })
             })
             .collect();
         let model = match bundle.manifest().kind {
@@ -229,20 +286,19 @@ impl Engine {
             });
         }
         let privacy = config.privacy.key.as_ref().map(|k| k.as_bytes().to_vec());
+        let part = |p: &Part| PartAt {
+            source: p.source,
+            role: p.role,
+            own: p.own,
+            offset: p.offset,
+            width: p.width,
+        };
+        let parts: Vec<PartAt> = plan.parts().iter().map(part).collect();
         Ok(Self {
             hasher: KeyHasher::new(crate::privacy::lookup_key(privacy.as_deref())),
             privacy,
-            parts: plan
-                .parts()
-                .iter()
-                .map(|p| PartAt {
-                    source: p.source,
-                    role: p.role,
-                    own: p.own,
-                    offset: p.offset,
-                    width: p.width,
-                })
-                .collect(),
+            others_labels: association::columns(config.labels.unit, &parts, &columns),
+            parts,
             graph_at,
             share_at,
             role_kinds: roles.iter().map(|r| r.kind).collect(),
@@ -250,13 +306,15 @@ impl Engine {
             accounts,
             nodes: NodeKinds::new(&schema),
             kinds: stores,
+            memory: Memory::new(&schema, memory_max, recent_events_max),
             recent: RecentEvents::new(config.labels.recent_events_max as usize, recent_age_ms),
             deciding: Deciding::new(Arc::new(scorer), policy),
-            watermark_ms: -1,
+            clocks: Clocks::new(jump_max_ms),
             first_ms: None,
             held: Vec::new(),
-            held_ids: BTreeSet::new(),
+            held_ids: BTreeMap::new(),
             counts: Counts::default(),
+            outliers: Outliers::new(schema.kinds().len()),
             carried: Changed::default(),
             sweep_at: 0,
             unswept: 0,
@@ -270,6 +328,7 @@ impl Engine {
             kind_ttl_ms: schema.kinds().iter().map(|k| k.ttl_ms).collect(),
             wanted: Wanted::default(),
             via,
+            bad_fraction_at: columns.iter().position(|c| c == "graph.component.bad_fraction"),
             words: Vocabulary::new(&config.features()),
             versions: Arc::new(versions),
             vector: Vec::new(),
@@ -310,6 +369,15 @@ impl Engine {
         self.counts
     }
 
+    /// Kinds of which a key was newly found on far more accounts than the rest, each with the accounts of the newest such
+    /// key: it may be a placeholder. Each is told once.
+    pub fn take_suspected_placeholders(&mut self) -> Vec<(String, u32)> {
+        let kinds = self.schema.kinds();
+        let name = |kind: usize| kinds.get(kind).map(|kind| kind.name.clone());
+        let fresh = self.outliers.take_fresh().into_iter();
+        fresh.filter_map(|(kind, accounts)| Some((name(kind)?, accounts))).collect()
+    }
+
     /// The configuration.
     pub fn config(&self) -> &Config {
         &self.config
@@ -320,14 +388,29 @@ impl Engine {
         &self.schema
     }
 
-    /// Newest event time taken; -1 before the first.
+    /// What time it is in the stream, by what several accounts say; -1 before the first event.
     pub fn watermark_ms(&self) -> i64 {
-        self.watermark_ms
+        self.clocks.now_ms()
+    }
+
+    /// A copy of the clock of a stream of files.
+    pub fn clock(&self) -> Clock {
+        self.clocks.of_files()
+    }
+
+    /// An account's name for the clock.
+    pub fn voice(&self, account: &str) -> u64 {
+        self.hasher.hash(ACCOUNT_DOMAIN, account)
     }
 
     /// Whether events with the same `ts` do not see one another.
     pub fn strict_ties(&self) -> bool {
         self.strict_ties
+    }
+
+    /// The declared names.
+    pub fn words(&self) -> &Vocabulary {
+        &self.words
     }
 
     /// Reads messages for this engine.
@@ -349,6 +432,14 @@ impl Engine {
     /// Bytes of one profile, by role.
     pub fn profile_sizes(&self) -> Vec<(String, usize)> {
         self.schema.layouts().iter().map(|l| (l.role_name().to_string(), l.size())).collect()
+    }
+
+    /// What it had to move and to pass over so far.
+    pub fn work(&self) -> Work {
+        let (moved, visited) = self.recent.work();
+        let kinds = self.kinds.iter().flatten().map(|kind| kind.keys.moved()).sum::<u64>();
+        let moved = moved + kinds + self.accounts.keys.moved() + self.graph.links_moved();
+        Work { moved, visited }
     }
 
     /// How much there is.
@@ -380,6 +471,8 @@ fn feature_set_hash(schema: &Schema, columns: &[String], config: &Config) -> Str
     hash.update(
         format!("{:?} {:?} {}", config.graph, config.kinds, config.time.account_ttl).as_bytes(),
     );
+    // What others' labels say counts by who came first; and of things, only where labels speak of accounts.
+    hash.update(format!("came first, {:?}", config.labels.unit).as_bytes());
     let mut hex = crate::wire::hex(&hash.finalize());
     hex.truncate(16);
     hex

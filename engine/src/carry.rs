@@ -127,14 +127,17 @@ impl Engine {
             ids: (0..keys.bound()).filter(|id| keys.is_live(*id)).collect(),
             gone: Vec::new(),
         };
-        let mut all =
-            Changed { accounts: live(&self.accounts.keys), kinds: Vec::new(), recent: Vec::new() };
+        let mut all = Changed {
+            accounts: live(&self.accounts.keys),
+            kinds: Vec::new(),
+            recent: self.recent.chunks(),
+        };
         for kind in &self.kinds {
             all.kinds.push(kind.as_ref().map_or_else(Keys::default, |kind| live(&kind.keys)));
         }
         self.still_changed(all);
         if !carry.begins_empty.is_empty() && self.first_ms.is_some() {
-            self.first_ms = Some(self.watermark_ms);
+            self.first_ms = Some(self.clocks.now_ms());
         }
     }
 }

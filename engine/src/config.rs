@@ -1,7 +1,7 @@
 //! `detector.toml` as a value: everything but what belongs to the edges. Reading files and the
 //! environment is the detector crate's part.
 
-pub use crate::edges::{HttpSection, LogFormat, LogSection, ReloadSection};
+pub use crate::edges::{HttpRole, HttpSection, HttpToken, LogFormat, LogSection, ReloadSection};
 use crate::policy::{PolicyConfig, RuleConfig};
 use crate::wire::MappingConfig;
 use features::config::{
@@ -81,7 +81,8 @@ pub struct LabelsConfig {
     /// Training: where what has no label counts as good, younger events are left out: the good among them
     /// cannot be known yet.
     pub maturity: String,
-    /// Recent events kept for joining labels by event id, and for recognising redelivered ones: at most so many.
+    /// Recent events kept for joining labels by event id, and for recognising redelivered ones (same account, id and content): at most this
+    /// number.
     pub recent_events_max: u64,
     /// ... and none older than this.
     pub recent_age_max: String,
@@ -132,7 +133,7 @@ impl Default for LabelsConfig {
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct GraphSection {
-    /// Links kept per account; at the cap the one idle for longest goes.
+    /// Links kept per account; at the cap those idle for longest go, one in 32 of the cap together.
     pub links_per_account_max: u32,
     /// Members remembered per entity, for rings and co-sharing.
     pub recent_members_max: u32,
@@ -209,11 +210,17 @@ pub struct StateSection {
     pub checkpoint_events: u64,
     /// Time between two checkpoints of the service; longer when they are much work for Redis, which gets a fifth of a core for them.
     pub checkpoint_every: String,
+    /// Bytes of state at most, by the engine's own count. Near it new things of accounts that have many are not kept, at it nothing new is.
+    pub memory_max: String,
 }
 
 impl Default for StateSection {
     fn default() -> Self {
-        Self { checkpoint_events: 200_000, checkpoint_every: "5s".into() }
+        Self {
+            checkpoint_events: 200_000,
+            checkpoint_every: "5s".into(),
+            memory_max: "8GiB".into(),
+        }
     }
 }
 

@@ -4,8 +4,11 @@
 use crate::arrived::Arrived;
 use crate::effects::{Effects, RowOut, ScoreOut, SourceRef};
 use crate::limits::SCORE_ROWS;
-use crate::policy::{AccountPolicyState, ActionKind, CapState, DecideContext, Policy, ScoreView};
-use crate::step::Engine;
+use crate::policy::{
+    AccountPolicyState, ActionKind, ActionTaken, CapState, DecideContext, Policy, Reversal,
+    ScoreView,
+};
+use crate::step::{EVENT_DOMAIN, Engine};
 use crate::wire::{EvidenceV1, ViaV1};
 use compact_str::CompactString;
 use hashbrown::HashMap;
@@ -50,6 +53,17 @@ pub(crate) struct Pending {
     warm: bool,
     ring: Option<Ring>,
     row: RowOut,
+    /// Whether its account is kept, and what is done about it with it.
+    kept: bool,
+}
+
+/// What is known of an event's row as soon as its vector is.
+#[derive(Debug)]
+pub(crate) enum Offered {
+    /// It is to be scored and decided.
+    ToDecide(Pending),
+    /// Only the state moves; its vector may be wanted.
+    StateOnly(RowOut),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +126,13 @@ impl Draft {
     }
 }
 
+/// An event that a label clears.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cleared<'a> {
+    pub id: &'a str,
+    pub hash: u64,
+}
+
 /// Scoring, policy, and what the policy remembers.
 pub struct Deciding {
     pub(crate) scorer: Arc<Scorer>,
@@ -167,28 +188,35 @@ impl Deciding {
         }
     }
 
-    /// Undoes the action in force against an account; with `only_event`, only if that event led to it.
+    /// Undoes the actions in force against an account, newest first; with `only_event`, those that this event led to.
     pub(crate) fn reverse(
         &mut self,
         account_hash: u64,
         account: &str,
         ts_ms: i64,
-        only_event: Option<&str>,
-    ) -> Option<Draft> {
-        let state = self.states.get_mut(&account_hash)?;
-        if let Some(event_id) = only_event {
-            let last = state.last()?.action_id;
-            let led = |rule: &crate::policy::Rule| {
-                crate::wire::action_id(account, event_id, &rule.name, self.policy.id()) == last
-            };
-            if !self.policy.rules().iter().any(led) {
-                return None;
-            }
+        only_event: Option<Cleared<'_>>,
+    ) -> Vec<Draft> {
+        let Some(state) = self.states.get_mut(&account_hash) else { return Vec::new() };
+        let policy = &self.policy;
+        let led = |event: Cleared<'_>, taken: &ActionTaken| match taken.event_hash {
+            // It is of a record that did not say: the event and one of today's rules make its id.
+            0 => policy.rules().iter().any(|rule| {
+                let id = crate::wire::action_id(account, event.id, &rule.name, policy.id());
+                id == taken.action_id
+            }),
+            hash => hash == event.hash,
+        };
+        let undone = policy
+            .on_cleared(state, ts_ms, |taken| only_event.is_none_or(|event| led(event, taken)));
+        if !undone.is_empty() {
+            self.dirty.insert(account_hash);
         }
-        let reversal = self.policy.on_cleared(state, ts_ms)?;
-        self.dirty.insert(account_hash);
+        undone.into_iter().map(|reversal| self.reversal(account, ts_ms, reversal)).collect()
+    }
+
+    fn reversal(&self, account: &str, ts_ms: i64, reversal: Reversal) -> Draft {
         let undone = crate::wire::hex(&reversal.action_id);
-        Some(Draft {
+        Draft {
             id: crate::wire::action_id(account, &undone, "reverse", self.policy.id()),
             action: "reverse",
             rule_index: None,
@@ -205,7 +233,7 @@ impl Deciding {
             source: SourceRef::default(),
             reverses: Some(reversal.action_id),
             cap_hour: None,
-        })
+        }
     }
 }
 
@@ -218,11 +246,31 @@ impl Engine {
         vector: &[f32],
         effects: &mut Effects,
     ) {
-        let event = &arrived.event;
+        let offered = self.offered(arrived, account, true);
+        self.put_in_line(arrived, offered, vector, effects);
+    }
+
+    /// What an event's row needs beside its vector, read from the state as it is now.
+    pub(crate) fn offered(&self, arrived: &Arrived, account: u32, kept: bool) -> Offered {
         let known_bad = self.accounts.standing[account as usize].is_bad();
-        let row = RowOut { account, type_id: event.type_id.0, known_bad };
+        let row = RowOut { account, type_id: arrived.event.type_id.0, known_bad };
         if self.wanted.state_only {
-            if self.wanted.rows {
+            return Offered::StateOnly(row);
+        }
+        Offered::ToDecide(Pending { kept, ..self.waiting(arrived, row) })
+    }
+
+    /// Puts a row behind those that wait, or hands it out.
+    pub(crate) fn put_in_line(
+        &mut self,
+        arrived: &Arrived,
+        offered: Offered,
+        vector: &[f32],
+        effects: &mut Effects,
+    ) {
+        match offered {
+            Offered::StateOnly(row) if self.wanted.rows => {
+                let event = &arrived.event;
                 effects.row_values.extend_from_slice(vector);
                 effects.rows.push(row);
                 effects.scores.push(ScoreOut {
@@ -232,13 +280,14 @@ impl Engine {
                     score: f32::NAN,
                 });
             }
-            return;
-        }
-        let waiting = self.waiting(arrived, row);
-        self.deciding.pending.push(waiting);
-        self.deciding.rows.extend_from_slice(vector);
-        if self.deciding.len() >= SCORE_ROWS {
-            self.decide_pending(effects);
+            Offered::StateOnly(_) => {}
+            Offered::ToDecide(waiting) => {
+                self.deciding.pending.push(waiting);
+                self.deciding.rows.extend_from_slice(vector);
+                if self.deciding.len() >= SCORE_ROWS {
+                    self.decide_pending(effects);
+                }
+            }
         }
     }
 
@@ -247,7 +296,7 @@ impl Engine {
         let Arrived { event, source, hashes, allowed, .. } = arrived;
         let component = self.graph.component(row.account, event.ts_ms).filter(|c| c.size > 1);
         // By the stream's time, not the event's: a late event does not meet a cold start.
-        let since_start_ms = self.first_ms.map(|first| self.watermark_ms.saturating_sub(first));
+        let since_start_ms = self.first_ms.map(|first| self.clocks.now_ms().saturating_sub(first));
         let warm = since_start_ms.is_some_and(|ms| ms >= self.deciding.policy.warm_up_ms());
         Pending {
             event_id: event.event_id.clone(),
@@ -259,6 +308,7 @@ impl Engine {
             warm,
             ring: component.map(|c| Ring { id: c.ring_id, size: c.size, bad: c.bad }),
             row,
+            kept: true,
         }
     }
 
@@ -309,7 +359,7 @@ impl Engine {
 
     fn decide(&mut self, waiting: &Pending, scores: Scores, row: &[f32], effects: &mut Effects) {
         let hash = waiting.account_hash;
-        let mut state = self.deciding.states.get(&hash).copied().unwrap_or_default();
+        let mut state = self.deciding.states.get(&hash).cloned().unwrap_or_default();
         let mut caps = self.deciding.caps;
         let before = effects.actions.len();
         self.draft(waiting, scores, row, (&mut state, &mut caps), &mut effects.actions);
@@ -327,8 +377,11 @@ impl Engine {
             }
             self.counts.degraded += u64::from(draft.degraded_from.is_some());
         }
-        self.deciding.states.insert(hash, state);
-        self.deciding.dirty.insert(hash);
+        // A record of an unknown account would stay for ever.
+        if waiting.kept {
+            self.deciding.states.insert(hash, state);
+            self.deciding.dirty.insert(hash);
+        }
     }
 
     /// Adds the actions that a scored row leads to, and notes them in the account's record and in the caps.
@@ -362,7 +415,7 @@ impl Engine {
                 deciding.policy.id(),
             );
             if !decision.shadow {
-                state.name_action(id);
+                state.name_action(id, self.hasher.hash(EVENT_DOMAIN, &waiting.event_id));
             }
             actions.push(Draft {
                 id,
@@ -381,6 +434,7 @@ impl Engine {
                     ring: waiting.ring.map(|r| crate::wire::hex(&r.id.to_be_bytes())),
                     ring_size: waiting.ring.map_or(1, |r| r.size),
                     known_bad: waiting.ring.map_or(0, |r| r.bad),
+                    joined_bad: waiting.ring.map_or(0, |r| self.joined_bad(row, r)),
                     via: via.to_vec(),
                 },
                 source: waiting.source,
@@ -391,16 +445,33 @@ impl Engine {
     }
 }
 
-/// Where the vector says how many accounts share the event's thing of a kind.
+impl Engine {
+    /// Of a ring's bad accounts, those that count against the account, by its row.
+    fn joined_bad(&self, row: &[f32], ring: Ring) -> u32 {
+        let share = self.bad_fraction_at.and_then(|at| row.get(at)).copied();
+        let others = ring.size.saturating_sub(1) as f32;
+        let counted = (share.filter(|s| s.is_finite()).unwrap_or(0.0) * others).round();
+        (counted as u32).min(ring.bad)
+    }
+}
+
+/// Where the vector says how many accounts share the event's thing of a kind, and since when.
 #[derive(Clone, Debug)]
 pub(crate) struct ViaColumn {
     pub kind: String,
-    pub column: usize,
+    pub degree: usize,
+    pub age_h: usize,
+    pub link_age_h: usize,
 }
 
 impl ViaColumn {
     fn read(&self, row: &[f32]) -> Option<ViaV1> {
-        let accounts = row.get(self.column).copied().filter(|v| *v > 1.0)?;
-        Some(ViaV1 { kind: self.kind.clone(), accounts: accounts as u32 })
+        let of = |column: usize| row.get(column).copied();
+        let accounts = of(self.degree).filter(|v| *v > 1.0)?;
+        // Under strict ties an account may be about to use it for the first time.
+        let since_h = of(self.link_age_h).filter(|v| v.is_finite());
+        let first = since_h.zip(of(self.age_h)).is_some_and(|(since, age)| since >= age);
+        let since_h = (f64::from(since_h.unwrap_or(0.0)) * 10.0).round() / 10.0;
+        Some(ViaV1 { kind: self.kind.clone(), accounts: accounts as u32, first, since_h })
     }
 }

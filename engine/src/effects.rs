@@ -71,12 +71,18 @@ impl Effects {
 pub struct Counts {
     /// Events that were taken.
     pub events: u64,
-    /// Events with the account and id of an earlier one: without effect.
+    /// Events with the account, id and content of an earlier one: without effect.
     pub redelivered: u64,
-    /// Rejects found by the engine (time jumps, no ids left).
+    /// Events taken under a derived id, because their account used theirs before for another event.
+    #[serde(default)]
+    pub event_id_conflicts: u64,
+    /// Rejects found by the engine (no ids left).
     pub rejects: u64,
     /// Events later than the allowed lateness.
     pub too_late: u64,
+    /// Events with a time ahead of the stream's clock, which counted as of it.
+    #[serde(default)]
+    pub ahead: u64,
     /// Labels that were taken.
     pub labels: u64,
     /// Labels whose event is not remembered.
@@ -89,6 +95,9 @@ pub struct Counts {
     pub expired_accounts: u64,
     /// Entities forgotten because they were idle.
     pub expired_entities: u64,
+    /// Entities forgotten because the last account that was linked to them was erased, or at its cap of links.
+    #[serde(default)]
+    pub unlinked_entities: u64,
     /// Actions that count.
     pub actions: u64,
     /// Actions for comparison only.
@@ -97,6 +106,24 @@ pub struct Counts {
     pub degraded: u64,
     /// Actions undone by a label.
     pub reversals: u64,
+    /// Actions in force that an account's record had no room for: they cannot be undone any more.
+    #[serde(default)]
+    pub forgotten_actions: u64,
+    /// Keys of events that do not parse under their kind's form, and are known as they came.
+    #[serde(default)]
+    pub malformed_keys: u64,
+    /// Keys of events that were not kept, or not linked, because the state was near `state.memory_max`.
+    #[serde(default)]
+    pub keys_not_kept: u64,
+    /// Events of unknown accounts that were scored and not kept, because the state was at `state.memory_max`.
+    #[serde(default)]
+    pub accounts_not_kept: u64,
+    /// Keys of events that the configuration ignores.
+    #[serde(default)]
+    pub ignored_keys: u64,
+    /// Times that a key was found on far more accounts than the rest of its kind: at most once per doubling.
+    #[serde(default)]
+    pub suspected_placeholders: u64,
     /// Tie groups closed early at the cap.
     pub ties_cut: u64,
 }

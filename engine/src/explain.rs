@@ -1,5 +1,7 @@
 //! What is known of an account now, and why it scores as it does.
 
+use crate::policy::{AccountPolicyState, ActionTaken};
+use crate::printable::printable;
 use crate::step::{ACCOUNT_DOMAIN, Engine};
 use crate::wire::{ReasonV1, ScoresV1, VersionsV1, hex};
 use features::event::TypeId;
@@ -34,8 +36,11 @@ pub struct Explanation {
     pub scores: ScoresV1,
     /// Suspicion through its links, 0 to 1.
     pub suspicion: f64,
-    /// The last action that was really taken.
-    pub last_action: Option<LastActionV1>,
+    /// The newest action that was really taken and not undone.
+    pub last_action: Option<ActionTakenV1>,
+    /// All actions that are in force, newest first: what a label that clears the account undoes.
+    #[serde(default)]
+    pub in_force: Vec<ActionTakenV1>,
     /// The rules that acted last, at most four, and until when each is quiet about it: newest end first.
     pub quiet: Vec<QuietV1>,
     /// What moves its score up, strongest first.
@@ -86,9 +91,9 @@ mod columns {
     }
 }
 
-/// The last action against an account.
+/// An action against an account.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct LastActionV1 {
+pub struct ActionTakenV1 {
     /// What was done.
     pub action: Cow<'static, str>,
     /// When, epoch milliseconds.
@@ -145,8 +150,9 @@ pub struct RingV1 {
 impl Engine {
     /// Everything about an account; `None` if it is not known. Costs up to milliseconds.
     pub fn explain(&self, account: &str) -> Option<Explanation> {
+        let account = &*crate::wire::kept_key(account);
         let id = self.accounts.keys.find(self.hasher.hash(ACCOUNT_DOMAIN, account))?;
-        let now_ms = self.watermark_ms;
+        let now_ms = self.clocks.now_ms();
         let row = self.row_now(id);
         let scores = self.deciding.scorer.score(&row);
         let state = self.deciding.states.get(&self.accounts.keys.hash_of(id));
@@ -183,6 +189,13 @@ impl Engine {
         let path = self.graph.path_to_bad(id, NODES_MAX);
         let finisher = self.finisher();
         let rule = |tag| Some(self.deciding.policy.rule_of_tag(tag)?.name.clone());
+        let taken = |taken: &ActionTaken| ActionTakenV1 {
+            action: taken.action.as_str().into(),
+            at: taken.at_ms,
+            expires_at: taken.expires_at_ms,
+            rule: rule(taken.rule_tag),
+            action_id: hex(&taken.action_id),
+        };
         Some(Explanation {
             account: account.to_string(),
             as_of_ms: now_ms,
@@ -195,13 +208,8 @@ impl Engine {
             score: f64::from(scores.score),
             scores: finisher.parts(Some(scores)),
             suspicion: self.graph.account(id).map_or(0.0, |a| f64::from(a.suspicion) / 255.0),
-            last_action: state.and_then(|s| s.last()).map(|last| LastActionV1 {
-                action: last.action.as_str().into(),
-                at: last.at_ms,
-                expires_at: last.expires_at_ms,
-                rule: rule(last.rule_tag),
-                action_id: hex(&last.action_id),
-            }),
+            last_action: state.and_then(AccountPolicyState::last).map(taken),
+            in_force: state.map(|s| s.lasting(now_ms).map(taken).collect()).unwrap_or_default(),
             quiet: state
                 .map(|s| s.quiet(now_ms))
                 .unwrap_or_default()
@@ -234,6 +242,7 @@ impl Engine {
 
     /// The ring around an account as a Graphviz graph.
     pub fn ring_dot(&self, account: &str) -> Option<String> {
+        let account = &*crate::wire::kept_key(account);
         let id = self.accounts.keys.find(self.hasher.hash(ACCOUNT_DOMAIN, account))?;
         Some(self.graph.ring(id, NODES_MAX)?.dot(|node| self.node_name(node)))
     }
@@ -243,7 +252,7 @@ impl Engine {
         let mut row = vec![f32::NAN; self.columns.len()];
         let hits = CounterHits::default();
         let seen = Observation {
-            ts_ms: self.watermark_ms,
+            ts_ms: self.clocks.now_ms(),
             type_id: TypeId::OTHER,
             attributes: &[],
             keys: &[],
@@ -260,7 +269,7 @@ impl Engine {
         }
         let roles = vec![None; self.role_kinds.len()];
         let out = &mut row[self.graph_at..self.share_at];
-        self.graph.features(id, &[], &roles, self.watermark_ms, out);
+        self.graph.features(id, &[], &roles, self.clocks.now_ms(), out);
         let share = self.graph.co_share(id, 2);
         let values = [share.accounts, share.bad, share.shared_max];
         for (cell, value) in row[self.share_at..].iter_mut().zip(values) {
@@ -285,9 +294,10 @@ impl Engine {
     }
 }
 
+/// Keys come from events: what a terminal would act on is escaped.
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "account     {}", self.account)?;
+        writeln!(f, "account     {}", printable(&self.account))?;
         writeln!(f, "label       {}", self.label)?;
         writeln!(f, "score       {:.4}", self.score)?;
         writeln!(f, "suspicion   {:.3}", self.suspicion)?;
@@ -295,8 +305,15 @@ impl fmt::Display for Explanation {
             Some(a) => writeln!(f, "last action {} at {} ({})", a.action, a.at, a.action_id)?,
             None => writeln!(f, "last action none")?,
         }
+        for a in &self.in_force {
+            write!(f, "in force    {} since {}", a.action, a.at)?;
+            match a.expires_at {
+                Some(end) => writeln!(f, " until {end} ({})", a.action_id)?,
+                None => writeln!(f, " ({})", a.action_id)?,
+            }
+        }
         for quiet in &self.quiet {
-            let rule = quiet.rule.as_deref().unwrap_or("a rule that is gone");
+            let rule = printable(quiet.rule.as_deref().unwrap_or("a rule that is gone"));
             writeln!(f, "quiet       {rule} ({}) until {}", quiet.action, quiet.until)?;
         }
         if let Some(ring) = &self.ring {
@@ -306,22 +323,33 @@ impl fmt::Display for Explanation {
                 ring.id, ring.size, ring.known_bad
             )?;
             if !ring.held_together_by.is_empty() {
-                writeln!(f, "            held together by {}", ring.held_together_by.join(", "))?;
+                let by = ring.held_together_by.join(", ");
+                writeln!(f, "            held together by {}", printable(&by))?;
             }
         }
         if self.path_to_bad.len() > 1 {
-            writeln!(f, "linked      {}", self.path_to_bad.join(" - "))?;
+            writeln!(f, "linked      {}", printable(&self.path_to_bad.join(" - ")))?;
         }
         writeln!(f, "\nwhy")?;
         for r in &self.reasons {
-            writeln!(f, "  {:+.3}  {}  ({})", r.contribution, r.text, r.code)?;
+            writeln!(
+                f,
+                "  {:+.3}  {}  ({})",
+                r.contribution,
+                printable(&r.text),
+                printable(&r.code)
+            )?;
         }
         writeln!(f, "\nlinks ({} of {})", self.links.len(), self.links_total)?;
         for l in &self.links {
             writeln!(
                 f,
                 "  {:<10} {:<24} {:>6} times, {} accounts, {} known bad",
-                l.kind, l.key, l.count, l.accounts, l.known_bad
+                l.kind,
+                printable(&l.key),
+                l.count,
+                l.accounts,
+                l.known_bad
             )?;
         }
         writeln!(f, "\nprofile")?;

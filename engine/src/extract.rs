@@ -1,8 +1,8 @@
 //! From an event and the state before it to the feature vector.
 
+use crate::arrived::Arrived;
 use crate::config::CoShareWhen;
 use crate::step::{Engine, Resolved};
-use features::event::Event;
 use features::hits::CounterHits;
 use features::layout::Role;
 use features::profile::Observation;
@@ -28,15 +28,17 @@ impl Engine {
     /// looked for.
     pub(crate) fn extract(
         &mut self,
-        event: &Event,
+        arrived: &Arrived,
         resolved: &Resolved,
         hits: &CounterHits,
         vector: &mut Vec<f32>,
     ) -> Option<u8> {
+        // Read as of one moment, linked as of another where its clock is ahead.
+        let (event, read_ms) = (&arrived.event, arrived.read_ms);
         vector.clear();
         vector.resize(self.columns.len(), f32::NAN);
         let seen = Observation {
-            ts_ms: event.ts_ms,
+            ts_ms: read_ms,
             type_id: event.type_id,
             attributes: &event.attributes,
             keys: &resolved.keys,
@@ -48,7 +50,7 @@ impl Engine {
             let Some(layout) = self.schema.layout(part.role) else { continue };
             let profile = match part.source {
                 Source::Event => {
-                    self.schema.event_columns(event.ts_ms, event.type_id, &event.attributes, out);
+                    self.schema.event_columns(read_ms, event.type_id, &event.attributes, out);
                     continue;
                 }
                 Source::Acting => Some(self.account_profile(resolved.account, part.role)),
@@ -75,17 +77,20 @@ impl Engine {
             }
         }
 
+        self.weigh_association(resolved, vector);
+
+        let linked_ms = self.linked_ms(event.ts_ms);
         let mut roles: SmallVec<[Option<Touched>; 2]> = SmallVec::new();
         let mut touched: SmallVec<[Touched; 4]> = SmallVec::new();
         for &other in &resolved.others {
             let node = other.filter(|o| *o != resolved.account).map(Node::account);
-            roles.push(node.map(|n| self.touch_or_peek(resolved.account, n, event.ts_ms)));
+            roles.push(node.map(|n| self.touch_or_peek(resolved.account, n, linked_ms)));
         }
         // Lists of accounts: the first stands for its role, the others are linked all the same.
         if !self.strict_ties {
             for &peer in &resolved.peers {
                 if !resolved.others.contains(&Some(peer)) && peer != resolved.account {
-                    self.touch_or_peek(resolved.account, Node::account(peer), event.ts_ms);
+                    self.touch_or_peek(resolved.account, Node::account(peer), linked_ms);
                 }
             }
         }
@@ -93,14 +98,14 @@ impl Engine {
             touched.push(self.touch_or_peek(
                 resolved.account,
                 self.nodes.node(kind, id),
-                event.ts_ms,
+                linked_ms,
             ));
         }
         if !self.strict_ties {
             self.graph.refresh_suspicion(resolved.account);
         }
         let out = &mut vector[self.graph_at..self.share_at];
-        self.graph.features(resolved.account, &touched, &roles, event.ts_ms, out);
+        self.graph.features(resolved.account, &touched, &roles, read_ms, out);
 
         let shared = match self.config.graph.co_share {
             CoShareWhen::Never => false,
@@ -122,11 +127,12 @@ impl Engine {
 
     fn touch_or_peek(&mut self, account: u32, node: Node, ts_ms: i64) -> Touched {
         let links = node.kind() != 0 || self.config.graph.target_links;
-        if !self.strict_ties
-            && links
-            && let Some(touched) = self.graph.touch(account, node, ts_ms)
-        {
-            return touched;
+        if !self.strict_ties && links {
+            if !self.may_link(account, node) {
+                self.counts.keys_not_kept += 1;
+            } else if let Some(touched) = self.graph.touch(account, node, ts_ms) {
+                return touched;
+            }
         }
         self.graph.peek(account, node)
     }

@@ -1,12 +1,12 @@
 //! Keys to dense ids and back. Ids of forgotten keys are used again, lowest first, so that the same
 //! history gives the same ids whether or not the process was restarted in between.
 
+use crate::free::FreeIds;
 use crate::limits::IDS_MAX;
+use crate::segments::Segments;
+use crate::shards::Shards;
 use compact_str::CompactString;
-use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::hash::Hasher;
 
 /// Hashes keys with a secret, so that nobody can craft keys that collide.
@@ -29,22 +29,30 @@ impl KeyHasher {
 
     /// 64-bit SipHash-1-3 of `text` within a `domain` (the kind), about 20 ns.
     pub fn hash(&self, domain: u8, text: &str) -> u64 {
-        let mut hasher = SipHasher13::new_with_keys(self.k0 ^ u64::from(domain), self.k1);
+        let mut hasher = self.hasher(domain);
         hasher.write(text.as_bytes());
         hasher.finish()
     }
+
+    /// Hashes within a domain what is more than one text.
+    pub(crate) fn hasher(&self, domain: u8) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.k0 ^ u64::from(domain), self.k1)
+    }
 }
 
-/// One kind's keys. About 17 to 22 bytes per key beside its text.
-#[derive(Debug, Default)]
+/// Keys in a table that grows by parts of about a thousand; with more keys its parts are larger.
+const TABLE_KEYS: usize = 1 << 20;
+
+/// One kind's keys. About 17 to 22 bytes per key beside its text. Growing moves no key, and of the table a part at a time.
+#[derive(Debug)]
 pub struct Interner {
-    table: HashTable<u32>,
-    hashes: Vec<u64>,
-    texts: Vec<CompactString>,
-    /// Bytes of texts that do not lie in `texts`.
+    table: Shards<u32>,
+    hashes: Segments<u64>,
+    texts: Segments<CompactString>,
+    /// Bytes of texts that do not lie in `texts`, by their lengths: the same after a restart.
     heap_bytes: usize,
-    live: Vec<bool>,
-    free: BinaryHeap<Reverse<u32>>,
+    live: Segments<bool>,
+    free: FreeIds,
     /// What was forgotten, if somebody wants to know.
     gone: Option<Vec<(u64, CompactString)>>,
     /// In a trial: what was done, in its order.
@@ -58,6 +66,21 @@ enum Change {
     Added { id: u32, fresh: bool },
     /// A key was forgotten.
     Forgotten { id: u32, hash: u64, text: CompactString },
+}
+
+impl Default for Interner {
+    fn default() -> Self {
+        Self {
+            table: Shards::new(TABLE_KEYS),
+            hashes: Segments::default(),
+            texts: Segments::default(),
+            heap_bytes: 0,
+            live: Segments::default(),
+            free: FreeIds::default(),
+            gone: None,
+            log: None,
+        }
+    }
 }
 
 impl Interner {
@@ -78,9 +101,9 @@ impl Interner {
 
     /// A new id for a key that [`Self::find`] does not find; `None` when all ids are taken.
     pub fn add(&mut self, hash: u64, text: CompactString) -> Option<u32> {
-        let reused = self.free.pop();
+        let reused = self.free.take_lowest();
         let id = match reused {
-            Some(Reverse(id)) => id,
+            Some(id) => id,
             None => {
                 let id = self.hashes.len() as u32;
                 if id > IDS_MAX {
@@ -104,21 +127,21 @@ impl Interner {
         self.log = Some(Vec::new());
     }
 
-    /// Takes back what was added and forgotten. Cost: for each, a pass over the free ids.
+    /// Takes back what was added and forgotten. Cost: for each, as much as doing it.
     pub(crate) fn undo_trial(&mut self) {
         for change in self.log.take().unwrap_or_default().into_iter().rev() {
             match change {
                 Change::Added { id, fresh } => {
                     self.forget(id);
                     if fresh {
-                        self.free.retain(|Reverse(other)| *other != id);
+                        self.free.remove(id);
                         self.hashes.truncate(id as usize);
                         self.texts.truncate(id as usize);
                         self.live.truncate(id as usize);
                     }
                 }
                 Change::Forgotten { id, hash, text } => {
-                    self.free.retain(|Reverse(other)| *other != id);
+                    self.free.remove(id);
                     self.place(id, hash, text);
                 }
             }
@@ -132,7 +155,7 @@ impl Interner {
         self.texts[slot] = text;
         self.live[slot] = true;
         let hashes = &self.hashes;
-        self.table.insert_unique(hash, id, |&other| hashes[other as usize]);
+        self.table.insert(hash, id, |&other| hashes[other as usize]);
     }
 
     /// Puts a key back under the id that it had. The caller ends a series of these with [`Self::seal`].
@@ -141,11 +164,7 @@ impl Interner {
             return false;
         }
         let needed = id as usize + 1;
-        if self.hashes.len() < needed {
-            self.hashes.resize(needed, 0);
-            self.texts.resize(needed, CompactString::default());
-            self.live.resize(needed, false);
-        }
+        self.grow(needed);
         if self.live[id as usize] {
             return false;
         }
@@ -156,11 +175,17 @@ impl Interner {
     /// After restoring: ids below `bound` that nobody has become free.
     pub fn seal(&mut self, bound: u32) {
         let bound = (bound.min(IDS_MAX + 1) as usize).max(self.hashes.len());
-        self.hashes.resize(bound, 0);
-        self.texts.resize(bound, CompactString::default());
-        self.live.resize(bound, false);
-        self.free =
-            (0..bound).filter(|&slot| !self.live[slot]).map(|slot| Reverse(slot as u32)).collect();
+        self.grow(bound);
+        self.free = FreeIds::default();
+        for (id, _) in self.live.iter().enumerate().filter(|(_, live)| !**live) {
+            self.free.insert(id as u32);
+        }
+    }
+
+    fn grow(&mut self, bound: usize) {
+        self.hashes.grow(bound);
+        self.texts.grow(bound);
+        self.live.grow(bound);
     }
 
     /// Forgets a key; its id will be used again.
@@ -170,9 +195,7 @@ impl Interner {
             return;
         }
         let hash = self.hashes[slot];
-        if let Ok(entry) = self.table.find_entry(hash, |&other| other == id) {
-            entry.remove();
-        }
+        self.table.remove(hash, |&other| other == id);
         self.live[slot] = false;
         // Nothing is left of a key that was to be erased.
         self.hashes[slot] = 0;
@@ -183,7 +206,7 @@ impl Interner {
         } else if let Some(gone) = &mut self.gone {
             gone.push((hash, text));
         }
-        self.free.push(Reverse(id));
+        self.free.insert(id);
     }
 
     /// Remembers what is forgotten from now on, until [`Self::take_gone`].
@@ -221,24 +244,39 @@ impl Interner {
         self.table.len()
     }
 
-    /// Whether no key is known.
-    pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
+    /// Entries of its table that growing has moved.
+    pub fn moved(&self) -> u64 {
+        self.table.moved()
     }
 
-    /// Heap bytes held, texts beyond 24 bytes included. O(1).
+    /// Whether no key is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of texts that are longer than 24 bytes. O(1), and a function of the keys alone.
+    pub fn text_bytes(&self) -> u64 {
+        self.heap_bytes as u64
+    }
+
+    /// Heap bytes held, texts beyond 24 bytes included. Cost: the number of parts of the table.
     pub fn bytes(&self) -> usize {
-        self.table.allocation_size()
-            + self.hashes.capacity() * 8
-            + self.live.capacity()
-            + self.texts.capacity() * size_of::<CompactString>()
+        self.table.bytes()
+            + self.hashes.bytes()
+            + self.live.bytes()
+            + self.texts.bytes()
             + self.heap_bytes
-            + self.free.len() * 4
+            + self.free.bytes()
     }
 }
 
 fn heap_bytes(text: &CompactString) -> usize {
-    if text.is_heap_allocated() { text.capacity() } else { 0 }
+    text_bytes(text.len())
+}
+
+/// Bytes that a text of this length takes beside its place.
+pub(crate) fn text_bytes(length: usize) -> usize {
+    if length > size_of::<CompactString>() { length } else { 0 }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! fixed proportions. It is a bundle like any other, so it is scored, explained and versioned like any other.
 //! Fitted to a stream, but without labels, it is joined by what is rare there: [`families`].
 
+use crate::config::LabelUnit;
 use features::schema::Schema;
 use models::LogisticModel;
 use models::bundle::{Bundle, BundleError, Kind, Manifest};
@@ -15,24 +16,42 @@ type Evidence = Vec<(String, Transform, f64)>;
 
 const SHARE: Transform = Transform::Clamp { low: 0.0, high: 1.0 };
 
-/// What links and labels say against an account, with its weight.
-fn standing(schema: &Schema, half_lives: &[String; 4]) -> Evidence {
-    let longest = &half_lives[3];
+/// What is known against others, with its weight: all of it together is less than [`BIAS`] and the threshold of the
+/// mildest action ask for, so that nobody is acted on for others' deeds alone. Things that anybody can use say
+/// nothing more by themselves.
+fn association(schema: &Schema) -> Evidence {
+    let held = || schema.kinds().iter().filter(|k| !k.is_account && !k.copyable);
+    let each = 0.5 / held().count().max(1) as f64;
     let mut out = vec![
-        ("graph.suspicion".to_string(), SHARE, 5.0),
-        ("graph.bad_rate.max_strong".to_string(), SHARE, 5.0),
+        ("graph.suspicion".to_string(), SHARE, 2.0),
+        ("graph.bad_rate.max_strong".to_string(), SHARE, 2.0),
+        ("graph.component.bad_fraction".to_string(), SHARE, 1.0),
+    ];
+    out.extend(held().map(|kind| (format!("graph.{}.bad_rate", kind.name), SHARE, each)));
+    out
+}
+
+/// What links and labels say against an account, with its weight.
+fn standing(schema: &Schema, half_lives: &[String; 4], unit: LabelUnit) -> Evidence {
+    let longest = &half_lives[3];
+    let mut out = association(schema);
+    out.extend([
         ("graph.co_share.accounts".to_string(), Transform::Log1p, 1.2),
-        ("graph.component.bad_fraction".to_string(), SHARE, 2.0),
         ("graph.component.growth".to_string(), Transform::Log1p, 0.4),
         (format!("account.labels.rate.{longest}"), SHARE, 3.0),
-        (format!("received.labels.rate.{longest}"), SHARE, 1.0),
-    ];
+    ]);
+    // Where labels speak of events, a thing is judged by what happened through it.
+    let of_events = unit == LabelUnit::Event;
+    if of_events {
+        out.push((format!("received.labels.rate.{longest}"), SHARE, 1.0));
+    }
     for kind in schema.kinds().iter().filter(|k| !k.is_account) {
         // Many new accounts on one device say much; on an address that thousands share, little.
         let weight = if kind.strong { 0.8 } else { 0.15 };
         out.push((format!("graph.{}.new_short", kind.name), Transform::Log1p, weight));
-        out.push((format!("graph.{}.bad_rate", kind.name), SHARE, 3.0));
-        out.push((format!("{}.labels.rate.{longest}", kind.name), SHARE, 3.0));
+        if of_events {
+            out.push((format!("{}.labels.rate.{longest}", kind.name), SHARE, 3.0));
+        }
     }
     out
 }
@@ -151,9 +170,10 @@ fn model(evidence: Evidence, columns: &[String]) -> LogisticModel {
 pub fn links_and_labels(
     schema: &Schema,
     half_lives: &[String; 4],
+    unit: LabelUnit,
     columns: &[String],
 ) -> LogisticModel {
-    model(standing(schema, half_lives), columns)
+    model(standing(schema, half_lives, unit), columns)
 }
 
 /// The built-in score over a feature set.
@@ -163,11 +183,12 @@ pub fn links_and_labels(
 pub fn bundle(
     schema: &Schema,
     half_lives: &[String; 4],
+    unit: LabelUnit,
     columns: &[String],
     feature_set_hash: &str,
 ) -> Result<Bundle, BundleError> {
-    let mut manifest = Manifest::new("labelfree", "1", Kind::Labelfree, feature_set_hash);
-    let mut evidence = standing(schema, half_lives);
+    let mut manifest = Manifest::new("labelfree", "2", Kind::Labelfree, feature_set_hash);
+    let mut evidence = standing(schema, half_lives, unit);
     evidence.extend(pace(half_lives));
     manifest.behaviour_model = Some(model(evidence, columns));
     manifest.thresholds = thresholds();
@@ -185,7 +206,7 @@ mod tests {
         let config: crate::config::Config = toml::from_str(toml).unwrap();
         let engine = Engine::new(config, None, Options::default()).unwrap();
         let half_lives = &engine.config().time.half_lives;
-        let mut all = standing(engine.schema(), half_lives);
+        let mut all = standing(engine.schema(), half_lives, LabelUnit::Event);
         all.extend(pace(half_lives));
         for (name, _, weight) in all {
             assert!(weight > 0.0 && engine.columns().contains(&name), "{name}");
@@ -202,5 +223,24 @@ mod tests {
         all.dedup();
         assert_eq!(all.len(), count);
         assert!(all.iter().all(|name| !name.contains("age") && !name.ends_with(".events")));
+    }
+
+    #[test]
+    fn others_deeds_alone_are_not_enough_for_any_action() {
+        let mut toml = String::new();
+        for kinds in 0..8 {
+            toml += &format!("[kinds.thing{kinds}]\nstrong = true\n");
+            let config: crate::config::Config = toml::from_str(&toml).unwrap();
+            let schema = Schema::compile(&config.features()).unwrap();
+            let most: f64 = association(&schema).iter().map(|(_, _, weight)| weight).sum();
+            let mildest = thresholds().into_values().fold(1.0, f64::min);
+            let asked = (mildest / (1.0 - mildest)).ln() - BIAS;
+            assert!(most < asked, "{kinds} kinds: {most} of {asked}");
+            let account = standing(&schema, &config.time.half_lives, LabelUnit::Account);
+            let others = account
+                .iter()
+                .filter(|(name, _, _)| name.contains("labels") && !name.starts_with("account."));
+            assert_eq!(others.count(), 0);
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! What becomes known: verdicts on events and accounts, and requests to erase.
 
 use crate::config::LabelUnit;
+use crate::decide::Cleared;
 use crate::effects::Effects;
+use crate::memory::Keep;
 use crate::recent::{Finding, KnownNode, Remembered};
 use crate::state::Standing;
 use crate::step::{ACCOUNT_DOMAIN, EVENT_DOMAIN, Engine};
@@ -18,6 +20,8 @@ impl Engine {
     /// Takes one label.
     pub(crate) fn label(&mut self, label: &Label, effects: &mut Effects) {
         self.release_held(effects);
+        self.look_at_memory(Keep::WithinBound);
+        let label = &Label { ts_ms: self.known_ms(label.ts_ms), ..label.clone() };
         let named = label.account.as_ref().map(|key| self.hasher.hash(ACCOUNT_DOMAIN, key));
         if label.verdict == Verdict::Erase {
             if let Some(account_hash) = named {
@@ -48,7 +52,7 @@ impl Engine {
             return;
         }
         let verdict = if label.verdict == Verdict::Bad { BAD } else { GOOD };
-        let finding = event.as_ref().map_or(Finding::default(), |(_, event)| event.finding);
+        let finding = event.as_ref().map_or(Finding::default(), |(_, event)| event.finding());
         let of_event = finding.verdict == 0 || label.ts_ms >= finding.newest_ms;
         self.learn(label, verdict, account, event);
         let standing = self.accounts.standing[account as usize];
@@ -73,25 +77,38 @@ impl Engine {
         }
     }
 
+    /// When a label became known: its word is taken up to `time.jump_max` past the stream's clock, which events alone
+    /// move. No label decides for longer than that against those that come behind it.
+    fn known_ms(&self, ts_ms: i64) -> i64 {
+        if self.clocks.is_set() {
+            ts_ms.min(self.clocks.now_ms().saturating_add(self.jump_max_ms))
+        } else {
+            ts_ms
+        }
+    }
+
     /// Forgets an account, and takes back what its remembered events were counted for.
     fn erase(&mut self, account_hash: u64, effects: &mut Effects) {
         self.decide_pending(effects);
+        self.clocks.forget(account_hash);
         let found = self.recent.forget_account(account_hash);
         let id = self.accounts.keys.find(account_hash);
         for event in &found {
             let nodes: SmallVec<[Node; 8]> =
                 event.nodes.iter().filter_map(|n| self.still(n)).collect();
-            self.learn_about(&nodes, &taken_back(&event.finding));
+            self.learn_about(&nodes, &taken_back(&event.finding()));
         }
         if let Some(id) = id {
             self.forget_account(id);
+            self.drop_emptied(false);
             self.decide_pending(effects);
             self.counts.erased += 1;
         }
     }
 
-    /// What a label names itself.
-    fn named_nodes(&self, entities: &[EntityRef]) -> SmallVec<[Node; 8]> {
+    /// What a label names itself, however it spells it.
+    fn named_nodes(&self, mut entities: SmallVec<[EntityRef; 4]>) -> SmallVec<[Node; 8]> {
+        self.normalise(&mut entities);
         let node = |entity: &EntityRef| match self.kinds.get(usize::from(entity.kind.0))? {
             Some(own) => {
                 let id = own.keys.find(self.hasher.hash(1 + entity.kind.0, &entity.key))?;
@@ -119,7 +136,7 @@ impl Engine {
             bad_delta: i8::from(verdict == BAD),
             labelled_delta: 1,
         };
-        let mut nodes = self.named_nodes(&label.entities);
+        let mut nodes = self.named_nodes(label.entities.clone());
         let Some((seq, event)) = event else {
             // Nothing says which event, and nothing that entities were meant: the graph counts the account.
             if label.event_id.is_some() || !nodes.is_empty() {
@@ -128,7 +145,7 @@ impl Engine {
             }
             return;
         };
-        let before = event.finding;
+        let before = event.finding();
         // The newest verdict on an event counts; an older one that comes late is passed over.
         if before.verdict != 0 && label.ts_ms < before.newest_ms {
             return;
@@ -179,6 +196,7 @@ impl Engine {
             let Some(kind) = self.nodes.kind_of(*node) else {
                 if let Some(layout) = self.schema.layout(Role::TARGET)
                     && self.accounts.keys.is_live(id)
+                    && self.may_receive(id)
                 {
                     layout.learn(self.accounts.received_mut(id, layout), seen);
                     self.accounts.dirty.mark(id);
@@ -196,8 +214,8 @@ impl Engine {
         }
     }
 
-    /// A label that clears an account undoes the action in force against it; one that clears an event, only
-    /// if that event led to it.
+    /// A label that clears an account undoes every action in force against it; one that clears an event, those that
+    /// this event led to.
     fn clear(
         &mut self,
         label: &Label,
@@ -212,10 +230,11 @@ impl Engine {
         }
         self.decide_pending(effects);
         let name = self.accounts.keys.text(account);
-        if let Some(draft) = self.deciding.reverse(hash, name, label.ts_ms, only_event) {
-            self.counts.reversals += 1;
-            effects.actions.push(draft);
-        }
+        let hasher = &self.hasher;
+        let only_event = only_event.map(|id| Cleared { id, hash: hasher.hash(EVENT_DOMAIN, id) });
+        let undone = self.deciding.reverse(hash, name, label.ts_ms, only_event);
+        self.counts.reversals += undone.len() as u64;
+        effects.actions.extend(undone);
     }
 }
 

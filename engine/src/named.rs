@@ -5,7 +5,8 @@
 //! (u32) before it: the record, the policy's record (accounts only), and the line of the link graph that others link to.
 
 use crate::changed::{CHUNK_RECORDS, Changed, Records};
-use crate::snapshot::{LoadError, Loading, damaged, framed, get, key, put, take_array};
+use crate::policy::AccountPolicyState;
+use crate::snapshot::{Far, LoadError, Loading, damaged, framed, get, key, put, take_array};
 use crate::step::Engine;
 use compact_str::{CompactString, format_compact};
 
@@ -14,6 +15,7 @@ const FORM: u8 = 1;
 /// The kind under which accounts are kept.
 pub const ACCOUNT_KIND: &str = "account";
 const GLOBALS: &str = "globals";
+const CLOCKS: &str = "clocks";
 const RECENT: &str = "recent-";
 
 /// What a value is kept under.
@@ -82,6 +84,7 @@ impl Engine {
 
     /// Hands over what belongs to no key, and is in no list: with the last records of a cut.
     pub fn save_globals(&self, save: &mut Save<'_>) {
+        save(Name::Global(CLOCKS.into()), Some(&self.clocks.saved(&self.topics)));
         save(Name::Global(GLOBALS.into()), Some(&self.globals_record()));
     }
 
@@ -90,7 +93,7 @@ impl Engine {
         out.extend(id.to_le_bytes());
         framed(out, |out| self.write_account(id, out));
         let policy = self.deciding.states.get(&self.accounts.keys.hash_of(id));
-        put(out, policy.map(|state| state.to_bytes()).as_ref().map_or(&[], |b| &b[..]));
+        put(out, policy.map(AccountPolicyState::to_bytes).as_deref().unwrap_or_default());
         framed(out, |out| {
             self.graph.save_entity(graph::Node::new(0, id), out);
         });
@@ -119,6 +122,9 @@ impl Loading<'_> {
             Name::Global(global) if global == GLOBALS => {
                 return self.record(&key(b'g', 0, 0), value);
             }
+            Name::Global(global) if global == CLOCKS => {
+                return self.record(&key(b'c', 0, 0), value);
+            }
             Name::Global(global) => {
                 let chunk = global.strip_prefix(RECENT).and_then(|n| n.parse().ok());
                 let chunk = chunk.ok_or_else(|| damaged("the store", "its name has no meaning"))?;
@@ -139,6 +145,10 @@ impl Loading<'_> {
             return Err(damaged(what, format!("form {form}, this version reads {FORM}")));
         }
         let id = u32::from_le_bytes(take_array(&mut rest).ok_or_else(bad)?);
+        if !self.has_room(kind, id)? {
+            self.far.push(Far::Named(name.clone(), value.to_vec()));
+            return Ok(());
+        }
         let mut part = || get(&mut rest).ok_or_else(bad);
         let (record, policy, line) = (part()?, part()?, part()?);
         let node = match kind {

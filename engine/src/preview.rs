@@ -7,7 +7,9 @@
 use crate::decide::Draft;
 use crate::effects::{RowOut, SourceRef};
 use crate::finish::Finisher;
+use crate::identity::Seen;
 use crate::limits::REASONS_MAX;
+use crate::memory::Keep;
 use crate::step::{Engine, full};
 use crate::wire::{ActionV1, ReasonV1, Reject, ScoresV1};
 use features::event::Event;
@@ -29,8 +31,10 @@ pub enum Unscored {
     /// The line would reject it.
     #[error("the event would be a reject ({}): {}", .0.code.as_str(), .0.detail)]
     Rejected(Reject),
-    /// An event with this account and id was taken already: it would have no effect.
-    #[error("an event with this account and event_id was taken already; it would have no effect")]
+    /// An event with this account, id and content was taken already: it would have no effect.
+    #[error(
+        "this event (the same account, event_id and content) was taken already; it would have no effect"
+    )]
     Redelivered,
     /// Its score would depend on events that have not arrived.
     #[error(
@@ -70,41 +74,36 @@ impl Engine {
         if self.strict_ties {
             return Err(Unscored::StrictTies);
         }
-        let arrived = self.arrive(event, source);
-        let jump_ms = arrived.event.ts_ms.saturating_sub(self.watermark_ms);
-        if self.first_ms.is_some() && jump_ms > self.jump_max_ms {
-            return Err(Unscored::Rejected(self.too_far_ahead(jump_ms)));
+        let mut arrived = self.arrive(event, source);
+        match self.recognise(&arrived) {
+            Seen::New => {}
+            Seen::Redelivered => return Err(Unscored::Redelivered),
+            Seen::Conflict(derived) => arrived.take_under(derived),
         }
-        if self.recent.find_of(arrived.hashes.event, arrived.hashes.account).is_some() {
-            return Err(Unscored::Redelivered);
-        }
-        let time = (self.first_ms, self.watermark_ms);
+        let time = (self.first_ms, self.clocks.before(source));
         let counts = self.counts;
-        self.graph.begin_trial();
-        self.accounts.begin_trial();
-        self.kinds.iter_mut().flatten().for_each(|kind| kind.begin_trial());
-
-        let found = self.look_through(&arrived);
-
-        self.kinds.iter_mut().flatten().for_each(|kind| kind.undo_trial());
-        self.accounts.undo_trial();
-        self.graph.undo_trial();
+        self.begin_trial();
+        let found = self.look_through(&mut arrived);
+        self.undo_trial();
         // Between steps nothing waits to be forgotten.
         self.deciding.forgotten.clear();
         self.counts = counts;
-        (self.first_ms, self.watermark_ms) = time;
+        self.first_ms = time.0;
+        self.clocks.put_back(time.1);
         found
     }
 
     /// The line from ids to decision; what it changes is taken back by the caller.
-    fn look_through(&mut self, arrived: &crate::arrived::Arrived) -> Result<Preview, Unscored> {
-        let Some(resolved) = self.resolve(arrived) else {
+    fn look_through(&mut self, arrived: &mut crate::arrived::Arrived) -> Result<Preview, Unscored> {
+        self.tell_time(arrived);
+        // As the line scores an event of an account that it cannot keep.
+        let resolved = self.resolve(arrived, Keep::WithinBound);
+        let Some(resolved) = resolved.or_else(|| self.resolve(arrived, Keep::All)) else {
             return Err(Unscored::Rejected(full()));
         };
-        self.move_time(arrived.event.ts_ms);
         let hits = self.schema.hits(&arrived.event);
         let mut row = Vec::new();
-        self.extract(&arrived.event, &resolved, &hits, &mut row);
+        self.extract(arrived, &resolved, &hits, &mut row);
         let scorer = &self.deciding.scorer;
         let mut scores = Vec::with_capacity(1);
         // As the line does it: in a batch, here of one.
@@ -120,7 +119,7 @@ impl Engine {
         let hash = arrived.hashes.account;
         let forgotten = self.deciding.forgotten.iter().any(|(_, other)| *other == hash);
         let state = self.deciding.states.get(&hash).filter(|_| !forgotten);
-        let mut state = state.copied().unwrap_or_default();
+        let mut state = state.cloned().unwrap_or_default();
         let mut caps = self.deciding.caps;
         let mut actions = Vec::new();
         let waiting = self.waiting(arrived, about);

@@ -4,6 +4,9 @@ use crate::wire::hex;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
+/// Fewer bytes of a secret could be found by trying: keys such as addresses are few.
+pub const SECRET_BYTES_MIN: usize = 16;
+
 /// The stored and published form of an entity key: the first 128 bits of HMAC-SHA-256, in hex.
 pub fn pseudonym(secret: &[u8], key: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap_or_else(|_| {

@@ -1,7 +1,7 @@
 //! What was done already, put back: after a silent replay the policy's records come from the actions that were really published.
 
 use crate::policy::{ActionKind, Policy, Published};
-use crate::step::{ACCOUNT_DOMAIN, Engine};
+use crate::step::{ACCOUNT_DOMAIN, EVENT_DOMAIN, Engine};
 
 /// An action as it stands in its topic.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,8 @@ pub struct PublishedAction<'a> {
     pub expires_at_ms: Option<i64>,
     /// Its id, as hex.
     pub action_id: &'a str,
+    /// Id of the event that led to it; empty: not known.
+    pub event_id: &'a str,
     /// Only reported.
     pub shadow: bool,
     /// What was wanted, where a cap made it a lesser one.
@@ -59,7 +61,7 @@ impl Engine {
             return;
         }
         let deciding = &mut self.deciding;
-        let mut state = deciding.states.get(&hash).copied().unwrap_or_default();
+        let mut state = deciding.states.get(&hash).cloned().unwrap_or_default();
         match (undone, action) {
             (Some(undone), _) => deciding.policy.apply_reversed(&mut state, undone),
             (None, Some(action)) => {
@@ -69,9 +71,14 @@ impl Engine {
                     at_ms: published.at_ms,
                     expires_at_ms: published.expires_at_ms,
                     action_id,
+                    event_hash: match published.event_id {
+                        "" => 0,
+                        id => self.hasher.hash(EVENT_DOMAIN, id),
+                    },
                     shadow: published.shadow,
                 };
-                deciding.policy.apply_published(&put, &mut state);
+                let forgotten = deciding.policy.apply_published(&put, &mut state);
+                self.counts.forgotten_actions += u64::from(forgotten.is_some());
             }
             (None, None) => return,
         }

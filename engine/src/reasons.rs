@@ -34,7 +34,7 @@ impl Phrases {
             "graph.links" => return format!("it is linked to {number} things and accounts"),
             "graph.bad_rate.max_strong" => {
                 return format!(
-                    "on its riskiest device-like thing, about {percent} of the other accounts are known bad"
+                    "on its riskiest device-like thing, about {percent} of the other accounts are known bad and came with it or before it"
                 );
             }
             "graph.bad_rate.mean" => {
@@ -47,7 +47,7 @@ impl Phrases {
             }
             "graph.component.bad_fraction" => {
                 return format!(
-                    "{percent} of the accounts bound to it by shared things are known bad"
+                    "{percent} of the accounts bound to it by shared things are known bad and came with it or before it"
                 );
             }
             "graph.component.growth" => return format!("its ring grew by {number} links lately"),

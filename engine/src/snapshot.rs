@@ -2,11 +2,15 @@
 //! goes on exactly as the saved one would have.
 //!
 //! Keys: `a` account, `e` entity of a kind, `l` line of the link graph, `p` policy state, `r` chunk of recent
-//! events, `g` globals. Ids are kept, so that nothing depends on the order of loading.
+//! events, `c` clocks, `g` globals. Ids are kept, so that nothing depends on the order of loading.
 
 use crate::arrived::HeldV1;
 use crate::carry::Carry;
 use crate::effects::Counts;
+use crate::intern::Interner;
+use crate::limits::{IDS_LOADED_MIN, IDS_MAX, IDS_PER_RECORD, IDS_UNUSED_MIN, IDS_UNUSED_PER_KEY};
+use crate::named::Name;
+use crate::outliers::Outliers;
 use crate::policy::{AccountPolicyState, CapState};
 use crate::state::Standing;
 use crate::step::Engine;
@@ -14,8 +18,10 @@ use features::layout::Role;
 use graph::Node;
 use serde::{Deserialize, Serialize};
 
-/// Version of all records together.
-const FORMAT: u32 = 1;
+/// Version of all records together. 2: events are recognised by their content, too, and what the clocks heard is kept.
+const FORMAT: u32 = 2;
+/// The oldest version that is read.
+const FORMAT_MIN: u32 = 1;
 
 /// A record that cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +50,9 @@ struct Globals {
     caps: Vec<u8>,
     graph: Vec<u8>,
     held: Vec<HeldV1>,
+    /// Absent in states that did not watch for placeholders.
+    #[serde(default)]
+    outliers: Option<Outliers>,
 }
 
 pub(crate) fn key(tag: u8, kind: u8, id: u64) -> Vec<u8> {
@@ -108,12 +117,13 @@ impl Engine {
             save(key(b'l', 0, node.to_bits().into()), there.then_some(out));
         }
         for hash in std::mem::take(&mut self.deciding.dirty) {
-            let state = self.deciding.states.get(&hash).map(|s| s.to_bytes().to_vec());
+            let state = self.deciding.states.get(&hash).map(|s| s.to_bytes());
             save(key(b'p', 0, hash), state);
         }
         for (chunk, bytes) in self.recent.take_dirty() {
             save(key(b'r', 0, chunk), bytes);
         }
+        save(key(b'c', 0, 0), Some(self.clocks.saved(&self.topics)));
         save(key(b'g', 0, 0), Some(self.globals_record()));
     }
 
@@ -123,7 +133,7 @@ impl Engine {
         self.graph.save_globals(&mut graph);
         let globals = Globals {
             format: FORMAT,
-            watermark_ms: self.watermark_ms,
+            watermark_ms: self.clocks.now_ms(),
             first_ms: self.first_ms,
             counts: self.counts,
             sweep_at: self.sweep_at,
@@ -138,6 +148,7 @@ impl Engine {
             caps: self.deciding.caps.to_bytes().to_vec(),
             graph,
             held: self.held.iter().map(HeldV1::new).collect(),
+            outliers: Some(self.outliers.clone()),
         };
         // Serialising to memory does not fail.
         serde_json::to_vec(&globals).unwrap_or_default()
@@ -183,16 +194,44 @@ impl Engine {
 
     /// Begins loading into a fresh engine.
     pub fn loading(&mut self) -> Loading<'_> {
-        Loading { engine: self, chunks: Vec::new(), globals: None, carry: None }
+        Loading {
+            engine: self,
+            taken: 0,
+            far: Vec::new(),
+            chunks: Vec::new(),
+            globals: None,
+            clocks: None,
+            carry: None,
+        }
     }
 }
 
 /// Takes saved records, in any order.
 pub struct Loading<'a> {
     pub(crate) engine: &'a mut Engine,
+    /// Accounts and entities so far.
+    taken: u64,
+    /// Those whose ids are far above that, until globals say how many ids there are.
+    pub(crate) far: Vec<Far>,
     chunks: Vec<(u64, Vec<u8>)>,
     globals: Option<Globals>,
+    clocks: Option<Vec<u8>>,
     carry: Option<&'a Carry>,
+}
+
+/// A record that waits for globals.
+pub(crate) enum Far {
+    /// Under its key.
+    Keyed(Vec<u8>, Vec<u8>),
+    /// Under its name.
+    Named(Name, Vec<u8>),
+}
+
+/// How many ids have room: as globals say, unless that is far more than keys are in use. What is left out are the highest free
+/// ids, which are given out last in any case.
+fn bound(keys: &Interner, saved: u32) -> u32 {
+    let most = IDS_UNUSED_MIN + IDS_UNUSED_PER_KEY * keys.len() as u64;
+    u32::try_from(most).map_or(saved, |most| saved.min(most)).max(keys.bound())
 }
 
 impl<'a> Loading<'a> {
@@ -226,35 +265,50 @@ impl Loading<'_> {
             return Err(damaged("the store", "its key has no meaning"));
         };
         let id = u64::from_be_bytes(id);
-        match tag {
-            b'a' => self
-                .account(id as u32, value)
-                .ok_or_else(|| damaged("an account", "it does not fit")),
-            b'e' => self
-                .entity(kind.into(), id as u32, value)
-                .ok_or_else(|| damaged("an entity", "it does not fit")),
-            b'l' => self
+        let short = u32::try_from(id).ok();
+        match (tag, short) {
+            (b'a' | b'e', Some(id)) => {
+                let kind = (tag == b'e').then_some(kind);
+                if !self.has_room(kind, id)? {
+                    self.far.push(Far::Keyed(key.to_vec(), value.to_vec()));
+                    return Ok(());
+                }
+                self.taken += 1;
+                let (what, taken) = match kind {
+                    None => ("an account", self.account(id, value)),
+                    Some(kind) => ("an entity", self.entity(kind.into(), id, value)),
+                };
+                taken.ok_or_else(|| damaged(what, "it does not fit"))
+            }
+            (b'l', Some(id)) => self
                 .engine
                 .graph
-                .load_entity(Node::from_bits(id as u32), value)
+                .load_entity(Node::from_bits(id), value)
                 .map_err(|e| damaged("the link graph", e)),
-            b'p' => {
+            (b'p', _) => {
                 let state =
                     AccountPolicyState::from_bytes(value).map_err(|e| damaged("the policy", e))?;
                 self.engine.deciding.states.insert(id, state);
                 Ok(())
             }
-            b'r' => {
+            (b'r', _) => {
                 self.chunks.push((id, value.to_vec()));
                 Ok(())
             }
-            b'g' => {
+            (b'c', _) => {
+                self.clocks = Some(value.to_vec());
+                Ok(())
+            }
+            (b'g', _) => {
                 let globals: Globals =
                     serde_json::from_slice(value).map_err(|e| damaged("globals", e))?;
-                if globals.format != FORMAT {
+                if !(FORMAT_MIN..=FORMAT).contains(&globals.format) {
                     return Err(damaged(
                         "globals",
-                        format!("form {}, this version reads {FORMAT}", globals.format),
+                        format!(
+                            "form {}, this version reads {FORMAT_MIN} to {FORMAT}",
+                            globals.format
+                        ),
                     ));
                 }
                 self.globals = Some(globals);
@@ -262,6 +316,22 @@ impl Loading<'_> {
             }
             _ => Err(damaged("the store", "its key has no meaning")),
         }
+    }
+
+    /// Whether an id may have room now: an account's, or one of a kind. False: it is far above what has come, and globals have not.
+    pub(crate) fn has_room(&self, kind: Option<u8>, id: u32) -> Result<bool, LoadError> {
+        let Some(globals) = &self.globals else {
+            return Ok(u64::from(id) < IDS_LOADED_MIN + IDS_PER_RECORD * self.taken);
+        };
+        let (what, bound) = match kind {
+            None => ("an account", globals.account_ids),
+            // Kinds may have another order since; the largest bound holds for all of them.
+            Some(_) => ("an entity", globals.entity_ids.iter().copied().max().unwrap_or_default()),
+        };
+        if id >= bound || id > IDS_MAX {
+            return Err(damaged(what, format!("id {id} where globals have {bound}")));
+        }
+        Ok(true)
     }
 
     fn account(&mut self, id: u32, mut rest: &[u8]) -> Option<()> {
@@ -306,34 +376,76 @@ impl Loading<'_> {
     /// # Errors
     /// When globals are absent or do not fit the records.
     pub fn finish(mut self) -> Result<(), LoadError> {
-        let globals = self.globals.take().ok_or_else(|| damaged("globals", "it is absent"))?;
-        let engine = self.engine;
-        engine.accounts.keys.seal(globals.account_ids);
-        if globals.account_ids > 0 {
-            engine.accounts.make_room(globals.account_ids - 1);
+        let absent = || damaged("globals", "it is absent");
+        if self.globals.is_none() {
+            return Err(absent());
         }
-        for (kind, bound) in engine.kinds.iter_mut().zip(&globals.entity_ids) {
+        for far in std::mem::take(&mut self.far) {
+            match far {
+                Far::Keyed(key, value) => self.record(&key, &value)?,
+                Far::Named(name, value) => self.named(&name, &value)?,
+            }
+        }
+        // What came before globals, too.
+        let highest = |keys: &Interner| keys.bound().checked_sub(1);
+        if let Some(id) = highest(&self.engine.accounts.keys) {
+            self.has_room(None, id)?;
+        }
+        for (kind, entities) in (0..).zip(&self.engine.kinds) {
+            if let Some(id) = entities.as_ref().and_then(|entities| highest(&entities.keys)) {
+                self.has_room(Some(kind), id)?;
+            }
+        }
+        let globals = self.globals.take().ok_or_else(absent)?;
+        let engine = self.engine;
+        let keys = &mut engine.accounts.keys;
+        let ids = bound(keys, globals.account_ids);
+        keys.seal(ids);
+        if let Some(last) = keys.bound().checked_sub(1) {
+            engine.accounts.make_room(last);
+        }
+        for (kind, saved) in engine.kinds.iter_mut().zip(&globals.entity_ids) {
             if let Some(kind) = kind {
-                kind.keys.seal(*bound);
-                kind.profiles.grow(*bound);
+                let ids = bound(&kind.keys, *saved);
+                kind.keys.seal(ids);
+                kind.profiles.grow(kind.keys.bound());
             }
         }
         self.chunks.sort_by_key(|(number, _)| *number);
         engine
             .recent
-            .restore(globals.recent_front, &self.chunks)
+            .restore(globals.recent_front, &self.chunks, self.carry.is_some())
             .map_err(|e| damaged("recent events", e))?;
         engine.graph.load_globals(&globals.graph).map_err(|e| damaged("the link graph", e))?;
         engine.graph.rebuild_components();
         engine.deciding.caps =
             CapState::from_bytes(&globals.caps).map_err(|e| damaged("the caps", e))?;
-        engine.watermark_ms = globals.watermark_ms;
+        match &self.clocks {
+            Some(saved) => engine
+                .clocks
+                .restore(globals.watermark_ms, saved, &engine.topics)
+                .ok_or_else(|| damaged("the clocks", "they do not fit the time in globals"))?,
+            None if globals.format == FORMAT_MIN => {
+                engine.clocks.restore_watermark(globals.watermark_ms);
+            }
+            None => return Err(damaged("the clocks", "they are absent")),
+        }
         engine.first_ms = globals.first_ms;
         engine.counts = globals.counts;
+        match globals.outliers {
+            Some(saved) => engine.outliers.restore(saved),
+            None => engine.watch_all(),
+        }
         engine.sweep_at = globals.sweep_at;
         engine.unswept = globals.unswept;
         engine.held = globals.held.iter().map(HeldV1::arrived).collect();
-        engine.held_ids = engine.held.iter().map(|h| (h.hashes.event, h.hashes.account)).collect();
+        engine.held_ids = engine
+            .held
+            .iter()
+            .map(|h| ((h.hashes.event, h.hashes.account), h.hashes.content))
+            .collect();
+        // Things without links stayed on purpose.
+        engine.drop_unlinked_accounts();
         // Loading marks what it touches; nothing of it has changed.
         engine.accounts.dirty.take();
         for kind in engine.kinds.iter_mut().flatten() {

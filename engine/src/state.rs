@@ -1,6 +1,7 @@
 //! All that the engine remembers of keys: dense arenas, one per kind.
 
 use crate::intern::Interner;
+use crate::segments::Segments;
 use crate::slab::Slab;
 use features::layout::Layout;
 use features::schema::Schema;
@@ -91,10 +92,10 @@ pub struct Accounts {
     /// What is done to them; made when first needed.
     pub received: Slab,
     /// Place in `received` plus one; 0: none.
-    received_at: Vec<u32>,
+    received_at: Segments<u32>,
     received_free: Vec<u32>,
     /// Verdicts.
-    pub standing: Vec<Standing>,
+    pub standing: Segments<Standing>,
     /// Changed since the last checkpoint.
     pub dirty: DirtySet,
     trial: Option<Trial>,
@@ -124,9 +125,9 @@ impl Accounts {
             keys: Interner::default(),
             acting: Slab::new(acting.size()),
             received: Slab::new(received.size()),
-            received_at: Vec::new(),
+            received_at: Segments::default(),
             received_free: Vec::new(),
-            standing: Vec::new(),
+            standing: Segments::default(),
             dirty: DirtySet::default(),
             trial: None,
         }
@@ -136,10 +137,8 @@ impl Accounts {
     pub fn make_room(&mut self, id: u32) {
         let needed = id + 1;
         self.acting.grow(needed);
-        if self.received_at.len() < needed as usize {
-            self.received_at.resize(needed as usize, 0);
-            self.standing.resize(needed as usize, Standing::default());
-        }
+        self.received_at.grow(needed as usize);
+        self.standing.grow(needed as usize);
     }
 
     /// What is done to an account, if anything was.
@@ -164,6 +163,11 @@ impl Accounts {
             place => place - 1,
         };
         self.received.get_mut(place)
+    }
+
+    /// How many accounts have a profile of what is done to them.
+    pub fn received_n(&self) -> u64 {
+        u64::from(self.received.len()).saturating_sub(self.received_free.len() as u64)
     }
 
     /// Forgets everything about an id, and the id itself.
@@ -217,8 +221,8 @@ impl Accounts {
         self.keys.bytes()
             + self.acting.bytes()
             + self.received.bytes()
-            + self.received_at.capacity() * 4
-            + self.standing.capacity() * size_of::<Standing>()
+            + self.received_at.bytes()
+            + self.standing.bytes()
     }
 }
 

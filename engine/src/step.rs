@@ -3,13 +3,18 @@
 
 use crate::ahead::Ahead;
 use crate::arrived::Arrived;
+use crate::association::OthersLabels;
 use crate::build::Versions;
 use crate::changed::Changed;
+use crate::clocks::Clocks;
 use crate::config::Config;
 use crate::decide::{Deciding, ViaColumn};
 use crate::effects::{Counts, Effects, SourceRef};
+use crate::identity::Seen;
 use crate::intern::{Interner, KeyHasher};
 use crate::limits::{AHEAD_MESSAGES, TIE_GROUP_MAX};
+use crate::memory::{Keep, Memory};
+use crate::outliers::Outliers;
 use crate::recent::{KnownNode, RecentEvents, Remembered};
 use crate::state::{Accounts, Entities, NodeKinds};
 use crate::wire::{Reject, RejectCode, Vocabulary};
@@ -21,7 +26,7 @@ use features::schema::Schema;
 use features::vector::Source;
 use graph::{LinkGraph, Node};
 use smallvec::SmallVec;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A message that could be read.
@@ -29,8 +34,8 @@ use std::sync::Arc;
 pub enum Input {
     /// Something happened.
     Event(Event, SourceRef),
-    /// Something happened, and its `ts` was ahead of the moment at which it was taken, and put back to that. In a stream of old
-    /// events even that is far ahead: such an event never moves the watermark, and counts as of it where that is earlier.
+    /// Something happened, and its `ts` was ahead of the moment at which it was taken, and set to that. In a stream of old
+    /// events even that is far ahead: such an event is no voice of the stream's clock, and counts as of it where that is earlier.
     Ahead(Event, SourceRef),
     /// Something became known.
     Label(Label),
@@ -47,7 +52,7 @@ pub struct Wanted {
     pub state_only: bool,
 }
 
-/// Keys of an event, as ids.
+/// Keys of an event that are kept, as ids.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolved {
     pub account: u32,
@@ -76,6 +81,8 @@ pub struct Engine {
     pub(crate) schema: Schema,
     pub(crate) columns: Vec<String>,
     pub(crate) parts: Vec<PartAt>,
+    /// Columns about others' labels, which count only as far as association does.
+    pub(crate) others_labels: Vec<OthersLabels>,
     /// First column of the graph's, and of the co-share count.
     pub(crate) graph_at: usize,
     pub(crate) share_at: usize,
@@ -89,13 +96,17 @@ pub struct Engine {
     /// By kind; kinds whose keys are accounts have none of their own.
     pub(crate) kinds: Vec<Option<Entities>>,
     pub(crate) recent: RecentEvents,
+    pub(crate) memory: Memory,
     pub(crate) deciding: Deciding,
-    pub(crate) watermark_ms: i64,
+    /// What time it is in the stream, by partition; the latest is the watermark.
+    pub(crate) clocks: Clocks,
     pub(crate) first_ms: Option<i64>,
-    /// Events of the open tie group, under strict ties, and their ids and accounts by hash.
+    /// Events of the open tie group, under strict ties, and their contents by id and account, all as hashes.
     pub(crate) held: Vec<Arrived>,
-    pub(crate) held_ids: BTreeSet<(u64, u64)>,
+    pub(crate) held_ids: BTreeMap<(u64, u64), u64>,
     pub(crate) counts: Counts,
+    /// Keys that may be placeholders.
+    pub(crate) outliers: Outliers,
     /// Changes that were taken and put back.
     pub(crate) carried: Changed,
     pub(crate) sweep_at: u32,
@@ -109,6 +120,8 @@ pub struct Engine {
     pub(crate) kind_ttl_ms: Vec<i64>,
     pub(crate) wanted: Wanted,
     pub(crate) via: Vec<ViaColumn>,
+    /// The column of the component's bad share.
+    pub(crate) bad_fraction_at: Option<usize>,
     pub(crate) words: Vocabulary,
     pub(crate) versions: Arc<Versions>,
     /// Names of the topics that events come from.
@@ -130,7 +143,7 @@ impl Engine {
             ahead.extend(batch.by_ref().take(AHEAD_MESSAGES).map(|input| match input {
                 Input::Event(event, source) => Ahead::Event(self.arrive(event, source)),
                 Input::Ahead(event, source) => {
-                    Ahead::Event(Arrived { ahead: true, ..self.arrive(event, source) })
+                    Ahead::Event(Arrived { capped: true, ..self.arrive(event, source) })
                 }
                 Input::Label(label) => Ahead::Label(label),
             }));
@@ -159,82 +172,111 @@ impl Engine {
         self.decide_pending(effects);
     }
 
-    /// Whether an event of this time would be taken, given the newest time seen.
-    pub fn accepts(&self, ts_ms: i64, newest_ms: i64) -> bool {
-        self.first_ms.is_none() && newest_ms < 0
-            || ts_ms.saturating_sub(newest_ms) <= self.jump_max_ms
-    }
-
     /// Names the `privacy.key` without telling it; `None` without one.
     pub fn privacy_fingerprint(&self) -> Option<String> {
         crate::privacy::fingerprint(self.privacy.as_deref())
     }
 
     fn event(&mut self, arrived: &mut Arrived, effects: &mut Effects) {
-        if arrived.ahead && self.first_ms.is_some() {
-            arrived.event.ts_ms = arrived.event.ts_ms.min(self.watermark_ms);
-        }
-        let ts_ms = arrived.event.ts_ms;
-        let jump_ms = ts_ms.saturating_sub(self.watermark_ms);
-        if self.first_ms.is_some() && jump_ms > self.jump_max_ms {
-            self.counts.rejects += 1;
-            effects.rejects.push((arrived.source, self.too_far_ahead(jump_ms)));
-            return;
-        }
-        if self.held.first().is_some_and(|held| held.event.ts_ms != ts_ms) {
+        if self.held.first().is_some_and(|held| held.event.ts_ms != arrived.event.ts_ms) {
             self.release_held(effects);
         }
         // Before anything is made known or forgotten: an event that was seen leaves no trace.
-        let id = (arrived.hashes.event, arrived.hashes.account);
-        if self.recent.find_of(id.0, id.1).is_some() || self.held_ids.contains(&id) {
-            self.counts.redelivered += 1;
-            return;
+        match self.recognise(arrived) {
+            Seen::New => {}
+            Seen::Redelivered => {
+                self.counts.redelivered += 1;
+                return;
+            }
+            Seen::Conflict(derived) => {
+                self.counts.event_id_conflicts += 1;
+                arrived.take_under(derived);
+            }
         }
         if self.strict_ties {
             if self.held.len() >= TIE_GROUP_MAX {
                 self.counts.ties_cut += 1;
                 self.release_held(effects);
             }
-            self.move_time(ts_ms);
             self.store_keys(arrived);
-            self.held_ids.insert(id);
+            let hashes = &arrived.hashes;
+            self.held_ids.insert((hashes.event, hashes.account), hashes.content);
             self.held.push(arrived.clone());
             return;
         }
-        let Some(resolved) = self.resolve(arrived) else {
-            self.reject_full(arrived, effects);
-            return;
-        };
-        self.move_time(ts_ms);
-        let hits = self.schema.hits(&arrived.event);
-        let mut vector = std::mem::take(&mut self.vector);
-        let evidence = self.extract(&arrived.event, &resolved, &hits, &mut vector);
-        self.offer(arrived, resolved.account, &vector, effects);
-        self.apply(arrived, &resolved, &hits, &vector, evidence);
-        self.vector = vector;
+        self.tell_time(arrived);
+        match self.resolve(arrived, Keep::WithinBound) {
+            Some(resolved) => {
+                let hits = self.schema.hits(&arrived.event);
+                let mut vector = std::mem::take(&mut self.vector);
+                let evidence = self.extract(arrived, &resolved, &hits, &mut vector);
+                self.offer(arrived, resolved.account, &vector, effects);
+                self.apply(arrived, &resolved, &hits, &vector, evidence);
+                self.vector = vector;
+            }
+            None => self.take_unkept(arrived, effects),
+        }
+        self.drop_emptied(true);
         self.sweep_when_due(1);
     }
 
-    pub(crate) fn too_far_ahead(&self, jump_ms: i64) -> Reject {
-        let detail = format!(
-            "ts is {} ahead of the stream, more than time.jump_max ({})",
-            features::duration::format_ms(jump_ms),
-            self.config.time.jump_max
-        );
-        Reject::new(RejectCode::TsJump, detail)
+    /// Lets the clock hear an event, and sets the moment as of which the event counts.
+    pub(crate) fn tell_time(&mut self, arrived: &mut Arrived) {
+        let said_ms = arrived.event.ts_ms;
+        if arrived.capped {
+            arrived.event.ts_ms = self.clocks.cap(arrived.source, said_ms);
+        } else {
+            let account = arrived.hashes.account;
+            arrived.event.ts_ms = self.clocks.hear(arrived.source, account, said_ms);
+        }
+        self.time_moved();
+        self.look_from(arrived, said_ms);
     }
 
-    pub(crate) fn move_time(&mut self, ts_ms: i64) {
-        self.first_ms.get_or_insert(ts_ms);
-        if ts_ms > self.watermark_ms {
-            self.watermark_ms = ts_ms;
-            self.graph.advance(ts_ms);
+    fn time_moved(&mut self) {
+        let now_ms = self.clocks.now_ms();
+        self.first_ms.get_or_insert(now_ms);
+        self.graph.advance(now_ms);
+    }
+
+    /// Sets the moment as of which the columns of an event are read that says `said_ms`. The first event behind a pause
+    /// is ahead of the clock as one with a wrong clock is: it meets the account as it would be then. What follows
+    /// counts as of now until the clock moves, so that nobody acts out of sight of his own windows.
+    fn look_from(&self, arrived: &mut Arrived, said_ms: i64) {
+        let now_ms = arrived.event.ts_ms;
+        arrived.ahead = said_ms > now_ms;
+        arrived.read_ms = now_ms;
+        if arrived.ahead && !arrived.capped && !self.was_ahead(arrived.hashes.account) {
+            arrived.read_ms = said_ms.min(now_ms.saturating_add(self.jump_max_ms));
         }
     }
 
-    fn reject_full(&mut self, arrived: &Arrived, effects: &mut Effects) {
+    /// Begins the stream's time; without effect once an event was taken. See [`Clock::opening`](crate::Clock::opening).
+    pub fn begin_at(&mut self, ts_ms: i64) {
+        self.clocks.begin(ts_ms);
+    }
+
+    pub(crate) fn reject_full(&mut self, arrived: &Arrived, effects: &mut Effects) {
         self.counts.rejects += 1;
         effects.rejects.push((arrived.source, full()));
+    }
+
+    /// As [`Self::tell_time`], for the events of a group: they all count as of one moment, whatever their order.
+    fn tell_time_of_group(&mut self, group: &mut [Arrived]) {
+        let Some(said_ms) = group.first().map(|arrived| arrived.event.ts_ms) else { return };
+        let mut voices: Vec<(u64, SourceRef)> =
+            group.iter().filter(|a| !a.capped).map(|a| (a.hashes.account, a.source)).collect();
+        voices.sort_unstable_by_key(|(account, _)| *account);
+        for (account, source) in voices {
+            self.clocks.hear(source, account, said_ms);
+        }
+        for arrived in group.iter_mut() {
+            arrived.event.ts_ms = self.clocks.cap(arrived.source, said_ms);
+        }
+        self.time_moved();
+        for arrived in group {
+            self.look_from(arrived, said_ms);
+        }
     }
 
     /// Closes a tie group: first all of its keys are made known (and what has expired is met as new), then
@@ -243,20 +285,21 @@ impl Engine {
         if self.held.is_empty() {
             return;
         }
-        let group = std::mem::take(&mut self.held);
+        let mut group = std::mem::take(&mut self.held);
         self.held_ids.clear();
+        self.tell_time_of_group(&mut group);
         let known: Vec<Option<Resolved>> =
-            group.iter().map(|arrived| self.resolve(arrived)).collect();
+            group.iter().map(|arrived| self.resolve(arrived, Keep::WithinBound)).collect();
         let mut vector = std::mem::take(&mut self.vector);
         let mut seen = Vec::with_capacity(group.len());
         for (arrived, resolved) in group.iter().zip(&known) {
             let Some(resolved) = resolved else {
-                self.reject_full(arrived, effects);
+                self.take_unkept(arrived, effects);
                 seen.push((Vec::new(), None));
                 continue;
             };
             let hits = self.schema.hits(&arrived.event);
-            let evidence = self.extract(&arrived.event, resolved, &hits, &mut vector);
+            let evidence = self.extract(arrived, resolved, &hits, &mut vector);
             self.offer(arrived, resolved.account, &vector, effects);
             seen.push((if self.meets { vector.clone() } else { Vec::new() }, evidence));
         }
@@ -266,12 +309,15 @@ impl Engine {
             self.apply(arrived, resolved, &hits, &vector, evidence);
         }
         self.vector = vector;
+        self.drop_emptied(true);
         self.sweep_when_due(group.len() as u32);
     }
 
-    /// Ids for all keys of an event; new keys are made known. `None` when a kind is full.
-    pub(crate) fn resolve(&mut self, arrived: &Arrived) -> Option<Resolved> {
+    /// Ids for all keys of an event; new keys are made known, as far as `keep` lets them be. What is not made known is absent. `None`, and
+    /// nothing was changed, when the account itself is not.
+    pub(crate) fn resolve(&mut self, arrived: &Arrived, keep: Keep) -> Option<Resolved> {
         let Arrived { event, hashes, .. } = arrived;
+        self.look_at_memory(keep);
         let account = self.intern_account(hashes.account, &event.account, event.ts_ms)?;
         let mut resolved = Resolved {
             account,
@@ -282,22 +328,32 @@ impl Engine {
         };
         resolved.keys.push(DistinctKey { what: DistinctKey::ACCOUNT, hash: hashes.account });
         if let (Some(target), Some(hash)) = (&event.target, hashes.target) {
-            let other = self.intern_account(hash, target, event.ts_ms)?;
             resolved.keys.push(DistinctKey { what: DistinctKey::TARGET, hash });
-            if let Some(slot) = self.role_kinds.iter().position(Option::is_none) {
-                resolved.others[slot] = Some(other);
+            match self.intern_account(hash, target, event.ts_ms) {
+                Some(other) => {
+                    if let Some(slot) = self.role_kinds.iter().position(Option::is_none) {
+                        resolved.others[slot] = Some(other);
+                    }
+                    resolved.peers.push(other);
+                }
+                None => self.counts.keys_not_kept += 1,
             }
-            resolved.peers.push(other);
         }
         for (entity, &hash) in event.entities.iter().zip(&hashes.entities) {
             let kind = usize::from(entity.kind.0);
             resolved.keys.push(DistinctKey::of(entity.kind, hash));
-            if self.kinds.get(kind)?.is_some() {
-                let id = self.intern_entity(kind, hash, arrived, &entity.key)?;
-                resolved.entities.push((entity.kind.0, id));
+            let Some(is_thing) = self.kinds.get(kind).map(Option::is_some) else { continue };
+            if is_thing {
+                match self.intern_entity(kind, hash, arrived, &entity.key, &resolved) {
+                    Some(id) => resolved.entities.push((entity.kind.0, id)),
+                    None => self.counts.keys_not_kept += 1,
+                }
                 continue;
             }
-            let other = self.intern_account(hash, &entity.key, event.ts_ms)?;
+            let Some(other) = self.intern_account(hash, &entity.key, event.ts_ms) else {
+                self.counts.keys_not_kept += 1;
+                continue;
+            };
             let slot = self.role_kinds.iter().position(|k| *k == Some(entity.kind));
             if let Some(slot) = slot
                 && resolved.others[slot].is_none()
@@ -316,8 +372,10 @@ impl Engine {
             if !self.account_expired(id, ts_ms) {
                 return Some(id);
             }
-            self.counts.expired_accounts += 1;
-            self.forget_account(id);
+            // Forgetting it makes the room that it needs.
+            self.expire_account(id);
+        } else if !self.account_fits(key) {
+            return None;
         }
         let id = self.accounts.keys.add(hash, key.into())?;
         self.accounts.make_room(id);
@@ -332,6 +390,7 @@ impl Engine {
         hash: u64,
         arrived: &Arrived,
         key: &str,
+        resolved: &Resolved,
     ) -> Option<u32> {
         if let Some(id) = self.kinds[kind].as_ref()?.keys.find(hash) {
             if !self.entity_expired(kind, id, arrived.event.ts_ms) {
@@ -339,6 +398,8 @@ impl Engine {
             }
             self.counts.expired_entities += 1;
             self.forget_entity(kind, id);
+        } else if !self.thing_fits(kind, key, resolved) {
+            return None;
         }
         let text = match self.privacy.as_deref().filter(|_| !arrived.stored) {
             Some(secret) => crate::privacy::pseudonym(secret, key).into(),
@@ -351,6 +412,17 @@ impl Engine {
         Some(id)
     }
 
+    /// Counts an event that was taken.
+    pub(crate) fn count_event(&mut self, arrived: &Arrived) {
+        self.counts.events += 1;
+        self.counts.malformed_keys += u64::from(arrived.malformed);
+        self.counts.ignored_keys += u64::from(arrived.ignored);
+        self.counts.ahead += u64::from(arrived.ahead);
+        if self.clocks.now_ms().saturating_sub(arrived.event.ts_ms) > self.lateness_max_ms {
+            self.counts.too_late += 1;
+        }
+    }
+
     /// Lets an event take effect on profiles, graph and the index of recent events.
     fn apply(
         &mut self,
@@ -361,9 +433,11 @@ impl Engine {
         evidence: Option<u8>,
     ) {
         let Arrived { event, hashes, .. } = arrived;
-        self.counts.events += 1;
-        if self.watermark_ms.saturating_sub(event.ts_ms) > self.lateness_max_ms {
-            self.counts.too_late += 1;
+        let now_ms = self.clocks.now_ms();
+        self.count_event(arrived);
+        if self.strict_ties {
+            // Since its keys were made known, other events of the group have taken effect.
+            self.look_at_memory(Keep::WithinBound);
         }
         let account = resolved.account;
         let seen = Observation {
@@ -378,13 +452,18 @@ impl Engine {
         let values = self.neighbour_values(Role::ACCOUNT, other, vector);
         if let Some(layout) = self.schema.layout(Role::ACCOUNT) {
             let seen = Observation { neighbour: &values, ..seen };
-            layout.observe(self.accounts.acting.get_mut(account), &seen);
+            let profile = self.accounts.acting.get_mut(account);
+            layout.observe(profile, &seen);
+            layout.note_ahead(profile, arrived.ahead);
         }
         self.accounts.dirty.mark(account);
         let values = self.neighbour_values(Role::TARGET, Some(Source::Acting), vector);
         if let Some(layout) = self.schema.layout(Role::TARGET) {
             let seen = Observation { neighbour: &values, ..seen };
             for &peer in &resolved.peers {
+                if !self.may_receive(peer) {
+                    continue;
+                }
                 layout.observe(self.accounts.received_mut(peer, layout), &seen);
                 self.accounts.dirty.mark(peer);
             }
@@ -410,7 +489,11 @@ impl Engine {
                 .clone()
                 .filter(|n| self.config.graph.target_links && *n != Node::account(account));
             for node in peers.chain(things.clone()) {
-                self.graph.touch(account, node, event.ts_ms);
+                if self.may_link(account, node) {
+                    self.graph.touch(account, node, self.linked_ms(event.ts_ms));
+                } else {
+                    self.counts.keys_not_kept += 1;
+                }
             }
             self.graph.refresh_suspicion(account);
         }
@@ -419,10 +502,48 @@ impl Engine {
         }
         let nodes: SmallVec<[KnownNode; 4]> =
             peers.chain(things).map(|node| self.known(node)).collect();
-        self.recent.insert(
-            Remembered::new(hashes.event, hashes.account, account, event.ts_ms, nodes),
-            self.watermark_ms,
-        );
+        let remembered = Remembered {
+            event_hash: hashes.event,
+            account_hash: hashes.account,
+            content: hashes.content,
+            account,
+            ts_ms: event.ts_ms,
+            derived: arrived.derived,
+            finding: None,
+            nodes,
+        };
+        self.recent.insert(remembered, now_ms);
+        for &(kind, id) in &resolved.entities {
+            let is_new = self.watch(usize::from(kind), id);
+            self.counts.suspected_placeholders += u64::from(is_new);
+        }
+    }
+
+    /// Whether a thing is newly out of line with its kind, as it is linked now.
+    fn watch(&mut self, kind: usize, id: u32) -> bool {
+        let Some(entities) = self.kinds.get(kind).and_then(Option::as_ref) else { return false };
+        let hash = entities.keys.hash_of(id);
+        let accounts = self.graph.entity(self.nodes.node(kind as u8, id)).map_or(0, |e| e.degree);
+        self.outliers.observe(kind, hash, accounts)
+    }
+
+    /// As if all things had been watched from the first event on: for states that were saved without that.
+    pub(crate) fn watch_all(&mut self) {
+        for kind in 0..self.kinds.len() {
+            let bound = self.kinds[kind].as_ref().map_or(0, |entities| entities.keys.bound());
+            for id in 0..bound {
+                if self.kinds[kind].as_ref().is_some_and(|entities| entities.keys.is_live(id)) {
+                    self.watch(kind, id);
+                }
+            }
+        }
+        self.outliers.nothing_told();
+    }
+
+    /// When an event's links count as touched. Who came first decides what others' labels say of an account, so an
+    /// event that is too late cannot claim to have been first.
+    pub(crate) fn linked_ms(&self, ts_ms: i64) -> i64 {
+        ts_ms.max(self.clocks.now_ms().saturating_sub(self.lateness_max_ms))
     }
 
     /// A node with what shows later whether its id still stands for the same key.

@@ -148,6 +148,7 @@ fn actions_against_one_who_was_erased_are_not_put_back() {
         at_ms,
         expires_at_ms: None,
         action_id: "0123456789abcdef0123456789abcdef",
+        event_id: "e1",
         shadow: false,
         degraded_from: None,
         cap_hour: None,

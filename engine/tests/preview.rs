@@ -119,7 +119,10 @@ fn a_preview_marks_nothing_as_changed() {
     run.engine.preview(event, SourceRef::default()).expect("a score");
     let mut changed = Vec::new();
     run.engine.save_changes(&mut |key, _| changed.push(key[0]));
-    assert_eq!(changed, b"g", "the globals are always written, and nothing else was touched");
+    assert_eq!(
+        changed, b"cg",
+        "clocks and globals are always written, and nothing else was touched"
+    );
     assert!(run.engine.explain("new").is_none());
 }
 

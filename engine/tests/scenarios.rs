@@ -150,5 +150,5 @@ macro_rules! scenarios {
 
 scenarios! {
     burst device_ring cleared allow_lists warm_up caps kill_switch redelivery late_events erased expired
-    label_by_event old_labels feedback reused_ids
+    label_by_event old_labels feedback reused_ids lasting lasting_by_event
 }

@@ -1,10 +1,13 @@
 //! From configuration to a policy that can decide.
 
+use super::allow::AllowList;
 use super::config::{ActionKind, KINDS, PolicyConfig, RuleConfig};
 use super::error::PolicyError;
 use super::reason::Reason;
 use features::duration;
+use features::event::EntityRef;
 use features::expr::{Names, Program};
+use features::schema::Kind;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,16 +26,16 @@ pub(crate) const SCORES: [&str; 3] = ["score", "scores.behaviour", "scores.graph
 pub struct Vocabulary<'a> {
     slots: BTreeMap<&'a str, u32>,
     names: &'a [String],
-    categories: &'a dyn Fn(&str, &str) -> Option<f32>,
+    values: &'a dyn Fn(&str) -> Option<&'a [String]>,
     thresholds: BTreeMap<String, f64>,
 }
 
 impl<'a> Vocabulary<'a> {
-    /// `feature_names` are the columns of the row, in order; `categories` gives the number by which a
-    /// categorical column has a text; `thresholds` are the model's.
+    /// `feature_names` are the columns of the row, in order; `values` gives the declared texts of a categorical
+    /// column, each at the number that stands for it; `thresholds` are the model's.
     pub fn new(
         feature_names: &'a [String],
-        categories: &'a dyn Fn(&str, &str) -> Option<f32>,
+        values: &'a dyn Fn(&str) -> Option<&'a [String]>,
         thresholds: &BTreeMap<String, f64>,
     ) -> Self {
         let mut slots: BTreeMap<&str, u32> = BTreeMap::new();
@@ -45,7 +48,7 @@ impl<'a> Vocabulary<'a> {
         let built_in = THRESHOLDS_BUILT_IN.map(|(name, value)| (name.to_owned(), value));
         let mut all: BTreeMap<String, f64> = built_in.into_iter().collect();
         all.extend(thresholds.iter().map(|(name, value)| (name.clone(), *value)));
-        Self { slots, names: feature_names, categories, thresholds: all }
+        Self { slots, names: feature_names, values, thresholds: all }
     }
 }
 
@@ -54,8 +57,8 @@ impl Names for Vocabulary<'_> {
         self.slots.get(name).copied()
     }
 
-    fn category(&self, name: &str, text: &str) -> Option<f32> {
-        (self.categories)(name, text)
+    fn values(&self, name: &str) -> Option<&[String]> {
+        (self.values)(name)
     }
 
     fn all(&self) -> Vec<String> {
@@ -104,15 +107,13 @@ pub struct Policy {
     pub(crate) shadow_period_ms: i64,
     pub(crate) caps: [Option<u32>; KINDS],
     pub(crate) columns: usize,
-    accounts: BTreeSet<String>,
-    /// Kind, then key.
-    entities: BTreeMap<String, BTreeSet<String>>,
+    allowed: AllowList,
     thresholds: BTreeMap<String, f64>,
     id: String,
 }
 
 impl Policy {
-    /// Checks and compiles a policy. Once at start: some 0.1 ms a rule.
+    /// Checks and compiles a policy; `kinds` are all that events can have things of. Once at start: some 0.1 ms a rule.
     ///
     /// # Errors
     ///
@@ -120,6 +121,7 @@ impl Policy {
     pub fn compile(
         config: &PolicyConfig,
         rules: &[RuleConfig],
+        kinds: &[Kind],
         mut names: Vocabulary<'_>,
     ) -> Result<Self, Vec<PolicyError>> {
         let mut errors = Vec::new();
@@ -140,15 +142,7 @@ impl Policy {
             }
             caps[*kind as usize] = Some(*cap);
         }
-        let mut entities: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for entry in &config.allow_entities {
-            match entry.split_once(':') {
-                Some((kind, key)) if !kind.is_empty() && !key.is_empty() => {
-                    entities.entry(kind.to_owned()).or_default().insert(key.to_owned());
-                }
-                _ => errors.push(PolicyError::AllowEntity { entry: entry.clone() }),
-            }
-        }
+        let allowed = AllowList::compile(config, kinds, &mut errors);
         if rules.len() > RULES_MAX {
             errors.push(PolicyError::TooManyRules { found: rules.len(), max: RULES_MAX });
         }
@@ -176,8 +170,7 @@ impl Policy {
             shadow_period_ms: cooldown_ms.max(1),
             caps,
             columns: names.names.len(),
-            accounts: config.allow_accounts.iter().cloned().collect(),
-            entities,
+            allowed,
             thresholds: names.thresholds,
             id: id(config, rules),
         })
@@ -203,19 +196,10 @@ impl Policy {
         &self.thresholds
     }
 
-    /// Whether an account is never acted on.
-    pub fn allows_account(&self, account: &str) -> bool {
-        self.accounts.contains(account)
-    }
-
-    /// Whether events with this thing are never acted on.
-    pub fn allows_entity(&self, kind: &str, key: &str) -> bool {
-        self.entities.get(kind).is_some_and(|keys| keys.contains(key))
-    }
-
-    /// Whether there are any such things at all: if not, nobody need look.
-    pub fn allows_entities(&self) -> bool {
-        !self.entities.is_empty()
+    /// Whether nothing is to be done about an event of this account with these things: the account is allowed, or all
+    /// things of some kind are. Keys are in the normal form of their kind, and not pseudonyms.
+    pub fn frees(&self, account: &str, entities: &[EntityRef]) -> bool {
+        self.allowed.frees(account, entities)
     }
 
     /// The columns that any rule reads, ascending, each once.

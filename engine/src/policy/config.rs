@@ -104,7 +104,8 @@ pub struct PolicyConfig {
     pub caps_per_hour: BTreeMap<ActionKind, u32>,
     /// Accounts that are never acted on, by id.
     pub allow_accounts: Vec<String>,
-    /// Things whose events are never acted on, as `kind:key`: `ip:203.0.113.7`.
+    /// Things whose events are never acted on, as `kind:key`: `ip:203.0.113.7`; of addresses also ranges:
+    /// `ip:203.0.113.0/24`. An event is freed when all of its things of one kind are allowed.
     pub allow_entities: Vec<String>,
     /// How long a rule is quiet about an account after it acted on it, unless the rule says otherwise;
     /// also the period in which a shadow rule reports an account at most once.

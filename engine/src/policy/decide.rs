@@ -4,7 +4,7 @@
 use super::caps::CapState;
 use super::compile::{Policy, Rule};
 use super::config::ActionKind;
-use super::state::AccountPolicyState;
+use super::state::{AccountPolicyState, ActionTaken};
 use smallvec::SmallVec;
 
 /// The scores of one event.
@@ -23,7 +23,7 @@ pub struct ScoreView {
 pub struct DecideContext {
     /// The event's time.
     pub ts_ms: i64,
-    /// Whether the account, or a thing of the event, is on an allow list.
+    /// Whether the account, or all things of some kind in the event, are on an allow list.
     pub account_allowed: bool,
     /// Whether the warm-up is over.
     pub warm: bool,
@@ -68,6 +68,8 @@ pub struct Published<'a> {
     pub expires_at_ms: Option<i64>,
     /// Its id.
     pub action_id: [u8; 16],
+    /// Hash of the id of the event that led to it; 0: not known.
+    pub event_hash: u64,
     /// Whether it was a shadow action.
     pub shadow: bool,
 }
@@ -173,8 +175,15 @@ impl Policy {
         let expires_at_ms = expires_ms.map(|length_ms| ts_ms.saturating_add(length_ms));
         let quiet_until_ms = ts_ms.saturating_add(rule.cooldown_ms);
         state.note_fired(rule.tag, rule.action, ts_ms, quiet_until_ms);
-        let until_ms = in_force_until(action, expires_at_ms, quiet_until_ms);
-        state.note_action(action, rule.tag, ts_ms, expires_at_ms, until_ms);
+        // Whatever is in force is milder, so there is room: at most one action of each kind is.
+        state.note_action(ActionTaken {
+            action,
+            at_ms: ts_ms,
+            expires_at_ms,
+            rule_tag: rule.tag,
+            in_force_until_ms: in_force_until(action, expires_at_ms, quiet_until_ms),
+            ..ActionTaken::default()
+        });
         Some(Decision {
             rule: index as u16,
             action,
@@ -199,17 +208,21 @@ impl Policy {
     }
 
     /// Puts back what a published action did to an account's record, without deciding again. In the order in which those of the
-    /// account were published.
-    pub fn apply_published(&self, published: &Published<'_>, state: &mut AccountPolicyState) {
+    /// account were published. Returns an action for which there is no room any more, so that it cannot be reversed.
+    pub fn apply_published(
+        &self,
+        published: &Published<'_>,
+        state: &mut AccountPolicyState,
+    ) -> Option<ActionTaken> {
         let index = self.rule_index(published.rule);
         if published.shadow {
             if let Some(index) = index {
                 state.report_shadow(index, published.at_ms.div_euclid(self.shadow_period_ms));
             }
-            return;
+            return None;
         }
-        if published.action == ActionKind::Allow {
-            return;
+        if published.action == ActionKind::Allow || state.has_taken(published.action_id) {
+            return None;
         }
         let tag = super::compile::rule_tag(published.rule);
         let rule = index.and_then(|index| self.rules.get(index));
@@ -218,29 +231,40 @@ impl Policy {
         let at_ms = published.at_ms;
         let quiet_until_ms = at_ms.saturating_add(cooldown_ms);
         state.note_fired(tag, rule_action, at_ms, quiet_until_ms);
-        let until_ms = in_force_until(published.action, published.expires_at_ms, quiet_until_ms);
-        state.note_action(published.action, tag, at_ms, published.expires_at_ms, until_ms);
-        state.name_action(published.action_id);
+        let expires_at_ms = published.expires_at_ms;
+        state.note_action(ActionTaken {
+            action: published.action,
+            at_ms,
+            expires_at_ms,
+            action_id: published.action_id,
+            event_hash: published.event_hash,
+            rule_tag: tag,
+            in_force_until_ms: in_force_until(published.action, expires_at_ms, quiet_until_ms),
+        })
     }
 
-    /// What to undo when an account turns out to be good: its last action, unless that is over or was only
-    /// a note. Cool-downs run on, so the same rule does not answer at once. Without a reversal the record is
-    /// as it was.
-    pub fn on_cleared(&self, state: &mut AccountPolicyState, ts_ms: i64) -> Option<Reversal> {
-        let last = state.last()?;
-        let over = last.expires_at_ms.is_some_and(|end_ms| end_ms <= ts_ms);
-        if over || last.action <= ActionKind::Observe {
-            return None;
-        }
-        state.note_reversed();
-        Some(Reversal { action_id: last.action_id, action: last.action })
+    /// What to undo when an account turns out to be good, newest first: everything that is in force, and the newest
+    /// action also if it was over once it was done (a moderator may still be at it). Notes are not undone, and what
+    /// `is_meant` does not name is not either. Cool-downs run on, so the same rule does not answer again soon. Without
+    /// a reversal the record is as it was.
+    pub fn on_cleared(
+        &self,
+        state: &mut AccountPolicyState,
+        ts_ms: i64,
+        is_meant: impl Fn(&ActionTaken) -> bool,
+    ) -> SmallVec<[Reversal; 1]> {
+        let undone = state.reverse(|taken| {
+            let over = taken.expires_at_ms.is_some_and(|end_ms| end_ms <= ts_ms);
+            !over && taken.action > ActionKind::Observe && is_meant(taken)
+        });
+        let reversal =
+            |taken: ActionTaken| Reversal { action_id: taken.action_id, action: taken.action };
+        undone.into_iter().map(reversal).collect()
     }
 
     /// Puts back a published reversal.
     pub fn apply_reversed(&self, state: &mut AccountPolicyState, action_id: [u8; 16]) {
-        if state.last().is_some_and(|last| last.action_id == action_id) {
-            state.note_reversed();
-        }
+        state.reverse(|taken| taken.action_id == action_id);
     }
 
     /// The place of a rule in [`Policy::rules`].

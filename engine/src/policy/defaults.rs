@@ -24,15 +24,16 @@ pub fn default_rules(feature_names: &[String]) -> Vec<RuleConfig> {
             ..rule("score_suspend", "score > threshold.suspend", ActionKind::Suspend)
         },
     ];
+    // Association asks "and did it something itself": the score.
     if ["graph.component.size", "graph.component.bad_fraction"].into_iter().all(has) {
         rules.push(RuleConfig {
-            reason: "one of {graph.component.size} linked accounts; of the others, the share \
-                     {graph.component.bad_fraction} is known to be bad"
+            reason: "score {score}, and one of {graph.component.size} linked accounts; of the others, the \
+                     share {graph.component.bad_fraction} is known to be bad, and was there with it or before it"
                 .into(),
             user_reason: "This account is being looked at.".into(),
             ..rule(
                 "ring_of_known_bad",
-                "graph.component.size >= 5 && graph.component.bad_fraction >= 0.5",
+                "graph.component.size >= 4 && graph.component.bad_fraction >= 0.5 && score > 0.1",
                 ActionKind::Review,
             )
         });

@@ -95,6 +95,41 @@ pub enum PolicyError {
         /// The entry.
         entry: String,
     },
+    /// An entry of a kind that does not exist.
+    #[error(
+        "policy.allow_entities: `{entry}` matches nothing: kind `{kind}` is not declared; {}",
+        match nearest {
+            Some(name) => format!("did you mean `{name}`?"),
+            None if declared.is_empty() => "no kind is; declare it under `[kinds]`".to_owned(),
+            None => format!("declared: {}", declared.join(", ")),
+        }
+    )]
+    AllowKind {
+        /// The entry.
+        entry: String,
+        /// Its kind.
+        kind: String,
+        /// The nearest kind that exists.
+        nearest: Option<String>,
+        /// All kinds.
+        declared: Vec<String>,
+    },
+    /// An entry whose key no key can be.
+    #[error("policy.allow_entities: `{entry}` matches nothing: {problem}")]
+    AllowKey {
+        /// The entry.
+        entry: String,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+    /// An account that no account can be.
+    #[error("policy.allow_accounts: `{account}` matches nothing: {problem}")]
+    AllowAccount {
+        /// The entry.
+        account: String,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
     /// A cap on what is never published.
     #[error("policy.caps_per_hour.allow: `allow` is never published; remove it")]
     CapOnAllow,
@@ -132,6 +167,14 @@ pub enum StateError {
         found: u8,
         /// What this version writes.
         expected: u8,
+    },
+    /// More actions in force than are ever remembered.
+    #[error("policy state with {found} actions, more than {max}; the bytes are damaged")]
+    Actions {
+        /// How many it says there are.
+        found: usize,
+        /// How many there can be.
+        max: usize,
     },
     /// A number that stands for no action.
     #[error("policy state names action {found}, which does not exist; the bytes are damaged")]

@@ -7,7 +7,7 @@
 //! decisions.
 //!
 //! What keeps a decision from being published:
-//! * the account, or a thing of the event, is on an allow list: no rule is asked;
+//! * the account, or all things of some kind in the event, are on an allow list: no rule is asked;
 //! * the rule acted on this account within its cool-down;
 //! * an equal or harder action on the account is in force;
 //! * no more actions may be published this hour: a milder one takes its place, if there is one.
@@ -15,6 +15,7 @@
 //! What makes it a shadow action: the rule, `policy.shadow`, `policy.kill_switch`, the warm-up. Shadow
 //! actions leave no trace on live ones.
 
+mod allow;
 mod bytes;
 mod caps;
 mod compile;
@@ -33,4 +34,4 @@ pub use config::{ActionKind, PolicyConfig, RuleConfig};
 pub use decide::{DecideContext, Decision, Published, Reversal, ScoreView};
 pub use defaults::default_rules;
 pub use error::{PolicyError, StateError};
-pub use state::{AccountPolicyState, LastAction};
+pub use state::{ACTIONS_MAX, AccountPolicyState, ActionTaken};

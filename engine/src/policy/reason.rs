@@ -10,6 +10,8 @@ use std::fmt::Write as _;
 enum Piece {
     Text(String),
     Slot(u32),
+    /// A category, and its declared texts.
+    Category(u32, Vec<String>),
     Constant(f64),
 }
 
@@ -48,7 +50,10 @@ impl Reason {
                 pieces.push(Piece::Text(std::mem::take(&mut plain)));
             }
             if let Some(slot) = names.slot(name) {
-                pieces.push(Piece::Slot(slot));
+                pieces.push(match names.values(name) {
+                    Some(values) => Piece::Category(slot, values.to_vec()),
+                    None => Piece::Slot(slot),
+                });
             } else if let Some(value) = names.constant(name) {
                 pieces.push(Piece::Constant(value));
             } else {
@@ -75,6 +80,12 @@ impl Reason {
             match piece {
                 Piece::Text(plain) => text.push_str(plain),
                 Piece::Slot(slot) => write_number(&mut text, f64::from(load(*slot))),
+                Piece::Category(slot, values) => text.push_str(match load(*slot) {
+                    value if value.is_finite() => {
+                        values.get(value as usize).map_or("another value", String::as_str)
+                    }
+                    _ => "unknown",
+                }),
                 Piece::Constant(value) => write_number(&mut text, *value),
             }
         }

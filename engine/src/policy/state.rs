@@ -3,11 +3,18 @@
 use super::bytes::{Reader, Writer};
 use super::config::ActionKind;
 use super::error::StateError;
+use smallvec::SmallVec;
 
 /// Rules whose cool-down is remembered one by one.
 pub(crate) const FIRED_MAX: usize = 4;
 
-const VERSION: u8 = 1;
+/// Actions of one account that are remembered. The rules alone cannot lead to more than one of each kind: of two
+/// that are in force, the later one is harder. More can only come back from a topic that outlived a lost state.
+pub const ACTIONS_MAX: usize = 16;
+
+/// Version 1 had one action, and did not say which event led to it.
+const VERSION: u8 = 2;
+const VERSION_OF_ONE_ACTION: u8 = 1;
 
 /// A rule that acted, and until when it is quiet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,19 +26,70 @@ struct Fired {
     quiet_until_ms: i64,
 }
 
-/// What was done about an account, so that it is not done twice and can be undone. Some 150 bytes in
-/// memory; [`AccountPolicyState::BYTES`] in a checkpoint. A new account's is `default()`.
+/// An action that was really taken and not reversed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AccountPolicyState {
-    /// The last action that was really taken; `Allow`: none, or it was reversed.
-    action: ActionKind,
-    rule_tag: u32,
-    at_ms: i64,
+pub struct ActionTaken {
+    /// What was done.
+    pub action: ActionKind,
+    /// When, in event time.
+    pub at_ms: i64,
     /// The end that was published, if any.
-    expires_at_ms: Option<i64>,
+    pub expires_at_ms: Option<i64>,
+    /// The published action's id; zeros until it is known.
+    pub action_id: [u8; 16],
+    /// Hash of the id of the event that led to it; 0: not known.
+    pub event_hash: u64,
+    /// Names the rule that decided it.
+    pub(crate) rule_tag: u32,
     /// Until when milder and equal actions are not repeated.
-    in_force_until_ms: i64,
-    action_id: [u8; 16],
+    pub(crate) in_force_until_ms: i64,
+}
+
+impl ActionTaken {
+    /// Length of its record.
+    const BYTES: usize = 1 + 1 + 4 + 8 + 8 + 8 + 16 + 8;
+
+    /// Whether it is still in force at a moment, by itself: neither over once it was done, nor ended.
+    pub(crate) fn lasts_at(&self, ts_ms: i64) -> bool {
+        match self.expires_at_ms {
+            Some(end_ms) => ts_ms < end_ms,
+            None => self.action.lasts(),
+        }
+    }
+
+    fn put(&self, out: &mut Writer<'_>) {
+        out.put(&[self.action as u8, u8::from(self.expires_at_ms.is_some())]);
+        out.put(&self.rule_tag.to_le_bytes());
+        out.put(&self.at_ms.to_le_bytes());
+        out.put(&self.expires_at_ms.unwrap_or(0).to_le_bytes());
+        out.put(&self.in_force_until_ms.to_le_bytes());
+        out.put(&self.action_id);
+        out.put(&self.event_hash.to_le_bytes());
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Self, StateError> {
+        let action = from.action()?;
+        let [has_end] = from.take();
+        let (rule_tag, at_ms, end_ms) = (from.u32(), from.time(), from.time());
+        Ok(Self {
+            action,
+            at_ms,
+            expires_at_ms: (has_end != 0).then_some(end_ms),
+            rule_tag,
+            in_force_until_ms: from.time(),
+            action_id: from.take(),
+            event_hash: from.u64(),
+        })
+    }
+}
+
+/// What was done about an account, so that it is not done twice and can be undone. Some 200 bytes in memory, and
+/// 64 more for each further action in force. A new account's is `default()`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountPolicyState {
+    /// In the order in which they were taken, at most [`ACTIONS_MAX`]: the newest, and of those before it the ones
+    /// that were still in force when the next was taken.
+    actions: SmallVec<[ActionTaken; 1]>,
     fired: [Fired; FIRED_MAX],
     /// When more than [`FIRED_MAX`] rules are quiet at once, the one that would wake first is forgotten,
     /// and until then nothing as mild as its action happens.
@@ -41,35 +99,27 @@ pub struct AccountPolicyState {
     shadow_rules: u64,
 }
 
-/// The last action of an account, for readers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LastAction {
-    /// What was done.
-    pub action: ActionKind,
-    /// When, in event time.
-    pub at_ms: i64,
-    /// When it ends by itself.
-    pub expires_at_ms: Option<i64>,
-    /// The published action's id; zeros until it is told.
-    pub action_id: [u8; 16],
-    /// Names the rule that decided it.
-    pub(crate) rule_tag: u32,
-}
-
 impl AccountPolicyState {
-    /// Length of [`AccountPolicyState::to_bytes`].
-    pub const BYTES: usize =
+    /// Length of a record without actions.
+    const BYTES: usize = 1 + 1 + (FIRED_MAX + 1) * (4 + 1 + 8) + 8 + 8;
+    /// Length of a record of the version of one action.
+    const BYTES_OF_ONE_ACTION: usize =
         1 + 1 + 1 + 1 + 4 + 8 + 8 + 8 + 16 + (FIRED_MAX + 1) * (4 + 1 + 8) + 8 + 8;
 
-    /// The last action that was really taken and not reversed.
-    pub fn last(&self) -> Option<LastAction> {
-        (self.action != ActionKind::Allow).then_some(LastAction {
-            action: self.action,
-            at_ms: self.at_ms,
-            expires_at_ms: self.expires_at_ms,
-            action_id: self.action_id,
-            rule_tag: self.rule_tag,
-        })
+    /// The newest action that was really taken and not reversed.
+    pub fn last(&self) -> Option<&ActionTaken> {
+        self.actions.last()
+    }
+
+    /// Everything that is remembered, in the order in which it was taken.
+    #[cfg(test)]
+    pub(crate) fn actions(&self) -> &[ActionTaken] {
+        &self.actions
+    }
+
+    /// The actions that are in force at a moment, newest first.
+    pub(crate) fn lasting(&self, ts_ms: i64) -> impl Iterator<Item = &ActionTaken> {
+        self.actions.iter().rev().filter(move |taken| taken.lasts_at(ts_ms))
     }
 
     /// Rules that are in their cool-down: tag, what each asked for, and the end; the one that wakes last first.
@@ -81,16 +131,16 @@ impl AccountPolicyState {
     }
 
     /// Tells the id under which the action that was just decided is published, so that a reversal can name
-    /// it. No effect without an action, or when it has an id already.
-    pub fn name_action(&mut self, action_id: [u8; 16]) {
-        if self.action != ActionKind::Allow && self.action_id == [0; 16] {
-            self.action_id = action_id;
+    /// it, and the event that led to it. No effect without an action, or when it has an id already.
+    pub fn name_action(&mut self, action_id: [u8; 16], event_hash: u64) {
+        if let Some(newest) = self.actions.last_mut().filter(|taken| taken.action_id == [0; 16]) {
+            (newest.action_id, newest.event_hash) = (action_id, event_hash);
         }
     }
 
     /// Whether an equal or harder action is in force.
     pub(crate) fn covers(&self, action: ActionKind, ts_ms: i64) -> bool {
-        self.action >= action && ts_ms < self.in_force_until_ms
+        self.actions.iter().any(|taken| taken.action >= action && ts_ms < taken.in_force_until_ms)
     }
 
     /// Whether a rule is in its cool-down. An event older than the rule's last action is inside of it.
@@ -128,21 +178,33 @@ impl AccountPolicyState {
         }
     }
 
-    /// Makes an action the last one.
-    pub(crate) fn note_action(
+    /// Makes an action the newest one. Those before it stay while they are in force: what was over once it was done,
+    /// and what has ended by the time of this one, goes. At [`ACTIONS_MAX`] the oldest of the mildest goes as well, and
+    /// is returned: it cannot be reversed any more.
+    pub(crate) fn note_action(&mut self, taken: ActionTaken) -> Option<ActionTaken> {
+        self.actions.retain(|before| before.lasts_at(taken.at_ms));
+        let mut forgotten = None;
+        if self.actions.len() >= ACTIONS_MAX {
+            let mildest = (0..self.actions.len()).min_by_key(|at| self.actions[*at].action);
+            forgotten = mildest.map(|at| self.actions.remove(at));
+        }
+        self.actions.push(taken);
+        forgotten
+    }
+
+    /// Whether an action of this id is remembered.
+    pub(crate) fn has_taken(&self, action_id: [u8; 16]) -> bool {
+        self.actions.iter().any(|taken| taken.action_id == action_id)
+    }
+
+    /// Forgets the actions for which `is_undone` says so, as reversed; cool-downs run on. Newest first.
+    pub(crate) fn reverse(
         &mut self,
-        action: ActionKind,
-        rule_tag: u32,
-        at_ms: i64,
-        expires_at_ms: Option<i64>,
-        in_force_until_ms: i64,
-    ) {
-        self.action = action;
-        self.rule_tag = rule_tag;
-        self.at_ms = at_ms;
-        self.expires_at_ms = expires_at_ms;
-        self.in_force_until_ms = in_force_until_ms;
-        self.action_id = [0; 16];
+        is_undone: impl Fn(&ActionTaken) -> bool,
+    ) -> SmallVec<[ActionTaken; 1]> {
+        let undone = self.actions.iter().rev().filter(|taken| is_undone(taken)).copied().collect();
+        self.actions.retain(|taken| !is_undone(taken));
+        undone
     }
 
     /// Whether a shadow rule has not reported in this period yet; if so, now it has. A late event belongs
@@ -158,21 +220,11 @@ impl AccountPolicyState {
         true
     }
 
-    /// Forgets the last action, as reversed; cool-downs run on.
-    pub(crate) fn note_reversed(&mut self) {
-        self.note_action(ActionKind::Allow, 0, 0, None, 0);
-    }
-
-    /// The record of a checkpoint: fixed length, little-endian.
-    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
-        let mut bytes = [0; Self::BYTES];
+    /// The record of a checkpoint, little-endian: of fixed length, then the actions.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0; Self::BYTES + self.actions.len() * ActionTaken::BYTES];
         let mut out = Writer::new(&mut bytes);
-        out.put(&[VERSION, self.action as u8, u8::from(self.expires_at_ms.is_some()), 0]);
-        out.put(&self.rule_tag.to_le_bytes());
-        out.put(&self.at_ms.to_le_bytes());
-        out.put(&self.expires_at_ms.unwrap_or(0).to_le_bytes());
-        out.put(&self.in_force_until_ms.to_le_bytes());
-        out.put(&self.action_id);
+        out.put(&[VERSION, self.actions.len() as u8]);
         for fired in self.fired.iter().chain([&self.floor]) {
             out.put(&fired.rule_tag.to_le_bytes());
             out.put(&[fired.action as u8]);
@@ -180,40 +232,72 @@ impl AccountPolicyState {
         }
         out.put(&self.shadow_period.to_le_bytes());
         out.put(&self.shadow_rules.to_le_bytes());
+        self.actions.iter().for_each(|taken| taken.put(&mut out));
         bytes
     }
 
-    /// Reads the record of a checkpoint.
+    /// Reads the record of a checkpoint, also one of the version of one action.
     ///
     /// # Errors
     ///
-    /// Another length, another version, or an action that does not exist.
+    /// Another length, another version, more actions than there can be, or an action that does not exist.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, StateError> {
-        let mut from = Reader::new(bytes, Self::BYTES, VERSION)?;
+        if bytes.first() == Some(&VERSION_OF_ONE_ACTION) {
+            return Self::from_one_action(bytes);
+        }
+        let count = bytes.get(1).copied().map_or(0, usize::from);
+        let expected = Self::BYTES + count * ActionTaken::BYTES;
+        let mut from = Reader::new(bytes, expected, VERSION)?;
+        let [_count] = from.take();
+        if count > ACTIONS_MAX {
+            return Err(StateError::Actions { found: count, max: ACTIONS_MAX });
+        }
+        let mut state = Self::default();
+        state.take_rules(&mut from)?;
+        for _ in 0..count {
+            let taken = ActionTaken::take(&mut from)?;
+            if taken.action == ActionKind::Allow {
+                return Err(StateError::Action { found: ActionKind::Allow as u8 });
+            }
+            state.actions.push(taken);
+        }
+        Ok(state)
+    }
+
+    fn from_one_action(bytes: &[u8]) -> Result<Self, StateError> {
+        let mut from = Reader::new(bytes, Self::BYTES_OF_ONE_ACTION, VERSION_OF_ONE_ACTION)?;
         let action = from.action()?;
         let [has_end, _] = from.take();
-        let rule_tag = from.u32();
-        let at_ms = from.time();
-        let end_ms = from.time();
-        let mut state = Self {
+        let (rule_tag, at_ms, end_ms) = (from.u32(), from.time(), from.time());
+        let taken = ActionTaken {
             action,
-            rule_tag,
             at_ms,
             expires_at_ms: (has_end != 0).then_some(end_ms),
+            rule_tag,
             in_force_until_ms: from.time(),
             action_id: from.take(),
-            ..Self::default()
+            event_hash: 0,
         };
+        let mut state = Self::default();
+        state.take_rules(&mut from)?;
+        if action != ActionKind::Allow {
+            state.actions.push(taken);
+        }
+        Ok(state)
+    }
+
+    /// Reads what is remembered of rules.
+    fn take_rules(&mut self, from: &mut Reader<'_>) -> Result<(), StateError> {
         for index in 0..=FIRED_MAX {
             let fired =
                 Fired { rule_tag: from.u32(), action: from.action()?, quiet_until_ms: from.time() };
-            match state.fired.get_mut(index) {
+            match self.fired.get_mut(index) {
                 Some(place) => *place = fired,
-                None => state.floor = fired,
+                None => self.floor = fired,
             }
         }
-        state.shadow_period = from.time();
-        state.shadow_rules = from.u64();
-        Ok(state)
+        self.shadow_period = from.time();
+        self.shadow_rules = from.u64();
+        Ok(())
     }
 }

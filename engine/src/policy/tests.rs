@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use super::*;
+use features::event::{EntityRef, KindId};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -33,8 +34,15 @@ fn compile_file(toml: &str) -> Result<Policy, Vec<PolicyError>> {
 
 fn compile(config: &PolicyConfig, rules: &[RuleConfig]) -> Result<Policy, Vec<PolicyError>> {
     let columns = columns();
-    let vocabulary = Vocabulary::new(&columns, &|_, _| None, &BTreeMap::new());
-    Policy::compile(config, rules, vocabulary)
+    let vocabulary = Vocabulary::new(&columns, &|_| None, &BTreeMap::new());
+    Policy::compile(config, rules, &kinds(), vocabulary)
+}
+
+/// The one kind `ip`.
+fn kinds() -> Vec<features::schema::Kind> {
+    let mut config = features::config::FeatureConfig::default();
+    config.kinds.insert("ip".into(), features::config::KindConfig::default());
+    features::schema::Schema::compile(&config).expect("a schema").kinds().to_vec()
 }
 
 /// Plays the table of a file of `scenarios/` and compares what is decided with what stands there.
@@ -71,6 +79,22 @@ struct Play<'a> {
     caps: CapState,
 }
 
+/// What stands for an action that was decided at a moment, and for the event that led to it.
+fn id_byte(ts_ms: i64) -> u8 {
+    u8::try_from(ts_ms / MINUTE_MS % 251).expect("small")
+}
+
+fn event_hash(ts_ms: i64) -> u64 {
+    u64::try_from(ts_ms).expect("not negative") + 1
+}
+
+/// Milliseconds of `HH:MM`.
+fn ms(text: &str) -> i64 {
+    let (hours, minutes) = text.split_once(':').expect("HH:MM");
+    hours.parse::<i64>().expect("hours") * HOUR_MS
+        + minutes.parse::<i64>().expect("minutes") * MINUTE_MS
+}
+
 fn time(ts_ms: i64) -> String {
     format!("{:02}:{:02}", ts_ms / HOUR_MS, ts_ms % HOUR_MS / MINUTE_MS)
 }
@@ -78,23 +102,27 @@ fn time(ts_ms: i64) -> String {
 impl Play<'_> {
     fn line(&mut self, left: &str) -> String {
         let mut words = left.split_whitespace();
-        let (hours, minutes) = words.next().and_then(|at| at.split_once(':')).expect("HH:MM");
-        let ts_ms = hours.parse::<i64>().expect("hours") * HOUR_MS
-            + minutes.parse::<i64>().expect("minutes") * MINUTE_MS;
+        let ts_ms = ms(words.next().expect("HH:MM"));
         let who = words.next().expect("who");
         let state = self.accounts.entry(who.to_owned()).or_default();
         let mut row = [f32::NAN; COLUMNS.len()];
         let mut scores = ScoreView::default();
         let mut context =
-            DecideContext { ts_ms, account_allowed: self.policy.allows_account(who), warm: true };
+            DecideContext { ts_ms, account_allowed: self.policy.frees(who, &[]), warm: true };
         for word in words {
             let (key, value) = word.split_once('=').unwrap_or((word, ""));
             match key {
                 "clear" => {
-                    return match self.policy.on_cleared(state, ts_ms) {
-                        Some(undo) => format!("reverse {} of {}", undo.action, undo.action_id[0]),
-                        None => "-".to_owned(),
+                    // `clear=HH:MM` clears the event of that time, `clear` the account.
+                    let event = (!value.is_empty()).then(|| event_hash(ms(value)));
+                    let is_meant =
+                        |taken: &ActionTaken| event.is_none_or(|hash| hash == taken.event_hash);
+                    let undone = self.policy.on_cleared(state, ts_ms, is_meant);
+                    let word = |undo: &Reversal| {
+                        format!("reverse {} of {}", undo.action, undo.action_id[0])
                     };
+                    let words: Vec<String> = undone.iter().map(word).collect();
+                    return if words.is_empty() { "-".to_owned() } else { words.join("; ") };
                 }
                 "published" => {
                     let (action, rule) = value.split_once(':').expect("action:rule");
@@ -103,7 +131,8 @@ impl Play<'_> {
                         rule,
                         at_ms: ts_ms,
                         expires_at_ms: None,
-                        action_id: [9; 16],
+                        action_id: [id_byte(ts_ms); 16],
+                        event_hash: event_hash(ts_ms),
                         shadow: false,
                     };
                     self.policy.apply_published(&published, state);
@@ -113,7 +142,10 @@ impl Play<'_> {
                 }
                 "cold" => context.warm = false,
                 "score" => scores.score = value.parse().expect("a score"),
-                "ip" => context.account_allowed |= self.policy.allows_entity(key, value),
+                "ip" => {
+                    let thing = EntityRef { kind: KindId(0), key: value.into() };
+                    context.account_allowed |= self.policy.frees(who, &[thing]);
+                }
                 _ => {
                     let column = COLUMNS.iter().position(|name| *name == key).expect("a column");
                     row[column] = value.parse().expect("a value");
@@ -122,10 +154,10 @@ impl Play<'_> {
         }
         let decisions = self.policy.decide(&row, &scores, &context, state, &mut self.caps);
         if decisions.iter().any(|decision| !decision.shadow) {
-            state.name_action([u8::try_from(ts_ms / MINUTE_MS % 251).expect("small"); 16]);
+            state.name_action([id_byte(ts_ms); 16], event_hash(ts_ms));
         }
         // Whatever was decided survives a checkpoint.
-        assert_eq!(AccountPolicyState::from_bytes(&state.to_bytes()), Ok(*state));
+        assert_eq!(AccountPolicyState::from_bytes(&state.to_bytes()).as_ref(), Ok(&*state));
         assert_eq!(CapState::from_bytes(&self.caps.to_bytes()), Ok(self.caps));
         let words: Vec<String> = decisions.iter().map(|decision| self.words(decision)).collect();
         if words.is_empty() { "-".to_owned() } else { words.join("; ") }
@@ -168,6 +200,75 @@ fn a_warm_up_leaves_no_trace() {
 #[test]
 fn published_actions_are_put_back() {
     check("put_back");
+}
+
+#[test]
+fn clearing_an_account_undoes_every_action_in_force() {
+    check("lasting");
+}
+
+#[test]
+fn a_record_at_its_cap_says_which_action_it_forgets() {
+    let policy = compile(&PolicyConfig::default(), &[]).expect("a policy");
+    let mut state = AccountPolicyState::default();
+    let mut put = |n: u8, action| {
+        let published = Published {
+            action,
+            rule: "gone",
+            at_ms: i64::from(n),
+            expires_at_ms: None,
+            action_id: [n; 16],
+            event_hash: n.into(),
+            shadow: false,
+        };
+        let forgotten = policy.apply_published(&published, &mut state);
+        // A record that is read back has what one in memory has.
+        state = AccountPolicyState::from_bytes(&state.to_bytes()).expect("a state");
+        forgotten.map(|taken| taken.action_id[0])
+    };
+    let max = u8::try_from(ACTIONS_MAX).expect("small");
+    let kinds = [ActionKind::Suspend, ActionKind::RateLimit, ActionKind::Ban];
+    for n in 1..=max {
+        assert_eq!(put(n, kinds[usize::from(n) % 3]), None, "there is room for {n}");
+    }
+    assert_eq!(put(max, ActionKind::Ban), None, "the same action again");
+    assert_eq!(put(100, ActionKind::Ban), Some(1), "the oldest of the mildest goes");
+    assert_eq!(put(101, ActionKind::RateLimit), Some(4), "then the next of them");
+    let undone = policy.on_cleared(&mut state, 200, |_| true);
+    let ids: std::collections::BTreeSet<_> = undone.iter().map(|undo| undo.action_id).collect();
+    assert_eq!((undone.len(), ids.len()), (ACTIONS_MAX, ACTIONS_MAX));
+    assert_eq!(state.last(), None);
+}
+
+#[test]
+fn a_record_of_one_action_is_read() {
+    // Version 1: a suspension by the rule `r`, with an end, and one rule that is quiet.
+    let tag = super::compile::rule_tag("r").to_le_bytes();
+    let mut bytes = vec![1, ActionKind::Suspend as u8, 1, 0];
+    bytes.extend(tag);
+    for moment in [1_000_i64, 9_000, 9_000] {
+        bytes.extend(moment.to_le_bytes());
+    }
+    bytes.extend([7; 16]);
+    bytes.extend(tag);
+    bytes.push(ActionKind::Suspend as u8);
+    bytes.extend(5_000_i64.to_le_bytes());
+    bytes.resize(bytes.len() + 4 * 13 + 16, 0);
+    let mut state = AccountPolicyState::from_bytes(&bytes).expect("a state");
+    let last = *state.last().expect("an action");
+    assert_eq!(
+        (last.action, last.at_ms, last.expires_at_ms),
+        (ActionKind::Suspend, 1_000, Some(9_000))
+    );
+    assert_eq!((last.action_id, last.event_hash), ([7; 16], 0));
+    assert_eq!(state.quiet(4_000).len(), 1);
+    assert!(state.covers(ActionKind::Review, 8_999) && !state.covers(ActionKind::Review, 9_000));
+    assert_eq!(AccountPolicyState::from_bytes(&state.to_bytes()), Ok(state.clone()));
+    let policy = compile(&PolicyConfig::default(), &[]).expect("a policy");
+    let undone = policy.on_cleared(&mut state, 8_000, |_| true);
+    assert_eq!(undone.as_slice(), [Reversal { action_id: [7; 16], action: ActionKind::Suspend }]);
+    bytes.pop();
+    assert!(matches!(AccountPolicyState::from_bytes(&bytes), Err(StateError::Length { .. })));
 }
 
 #[test]
@@ -249,6 +350,29 @@ fn reasons_quote_values() {
 }
 
 #[test]
+fn reasons_quote_categories_as_text() {
+    let rule = RuleConfig {
+        name: "r".into(),
+        when: "account.age_days != \"NL\"".into(),
+        reason: "from {account.age_days}".into(),
+        ..RuleConfig::default()
+    };
+    let (columns, countries) = (columns(), ["NL", "BE"].map(String::from));
+    let values = |name: &str| (name == COLUMNS[1]).then_some(countries.as_slice());
+    let vocabulary = Vocabulary::new(&columns, &values, &BTreeMap::new());
+    let policy = Policy::compile(&PolicyConfig::default(), &[rule], &[], vocabulary)
+        .unwrap_or_else(|errors| panic!("{errors:?}"));
+    for (value, text) in [
+        (0.0, "from NL"),
+        (1.0, "from BE"),
+        (2.0, "from another value"),
+        (f32::NAN, "from unknown"),
+    ] {
+        assert_eq!(policy.reason(0, &[1.0, value], &ScoreView::default()), text);
+    }
+}
+
+#[test]
 fn the_id_changes_with_the_configuration_and_only_with_it() {
     let rules = default_rules(&columns());
     let config = PolicyConfig::default();
@@ -281,8 +405,8 @@ fn default_rules_compile_with_any_columns() {
     for names in [&all[..], &all[..6], &all[2..3], &[]] {
         let rules = default_rules(names);
         let thresholds = BTreeMap::new();
-        let vocabulary = Vocabulary::new(names, &|_, _| None, &thresholds);
-        let policy = Policy::compile(&PolicyConfig::default(), &rules, vocabulary)
+        let vocabulary = Vocabulary::new(names, &|_| None, &thresholds);
+        let policy = Policy::compile(&PolicyConfig::default(), &rules, &[], vocabulary)
             .unwrap_or_else(|errors| panic!("{names:?}: {errors:?}"));
         assert!(policy.rules().iter().all(Rule::is_compiled));
     }
@@ -307,19 +431,34 @@ fn default_rules_compile_with_any_columns() {
 
 #[test]
 fn damaged_states_are_errors() {
-    let mut bytes = AccountPolicyState::default().to_bytes();
+    let mut state = AccountPolicyState::default();
+    state.note_action(ActionTaken { action: ActionKind::Ban, ..ActionTaken::default() });
+    let mut bytes = state.to_bytes();
     let length = bytes.len();
     assert_eq!(
-        AccountPolicyState::from_bytes(&bytes[1..]),
+        AccountPolicyState::from_bytes(&bytes[..length - 1]),
         Err(StateError::Length { found: length - 1, expected: length })
     );
-    bytes[1] = 7;
-    assert_eq!(AccountPolicyState::from_bytes(&bytes), Err(StateError::Action { found: 7 }));
+    let action_at = AccountPolicyState::default().to_bytes().len();
+    for wrong in [0, 7] {
+        bytes[action_at] = wrong;
+        let found = AccountPolicyState::from_bytes(&bytes);
+        assert_eq!(found, Err(StateError::Action { found: wrong }));
+    }
+    let each = length - action_at;
+    let mut many = bytes.clone();
+    many[1] = 17;
+    many.resize(action_at + 17 * each, 0);
+    assert_eq!(
+        AccountPolicyState::from_bytes(&many),
+        Err(StateError::Actions { found: 17, max: ACTIONS_MAX })
+    );
     bytes[0] = 9;
     assert_eq!(
         AccountPolicyState::from_bytes(&bytes),
-        Err(StateError::Version { found: 9, expected: 1 })
+        Err(StateError::Version { found: 9, expected: 2 })
     );
+    assert!(AccountPolicyState::from_bytes(&[]).is_err());
     assert!(CapState::from_bytes(&[]).is_err());
 }
 
@@ -383,7 +522,7 @@ fn events_strategy(late_ms: i64) -> impl Strategy<Value = Vec<Seen>> {
 
 /// All decisions over the events, with the index of the event; through bytes at every step if `saved`.
 fn decide_all(policy: &Policy, events: &[Seen], saved: bool) -> Vec<(usize, Decision)> {
-    let mut states = [AccountPolicyState::default(); 4];
+    let mut states: [AccountPolicyState; 4] = Default::default();
     let mut caps = CapState::default();
     let mut all = Vec::new();
     for (index, event) in events.iter().enumerate() {
@@ -395,10 +534,10 @@ fn decide_all(policy: &Policy, events: &[Seen], saved: bool) -> Vec<(usize, Deci
         let scores = ScoreView { score: event.score, ..ScoreView::default() };
         let context = DecideContext {
             ts_ms: event.ts_ms,
-            account_allowed: policy.allows_account(&event.account.to_string()),
+            account_allowed: policy.frees(&event.account.to_string(), &[]),
             warm: true,
         };
-        let before = *state;
+        let before = state.clone();
         let decisions = policy.decide(&[], &scores, &context, state, &mut caps);
         assert!(!decisions.is_empty() || *state == before, "no decision, but another record");
         all.extend(decisions.into_iter().map(|decision| (index, decision)));
@@ -522,7 +661,8 @@ proptest! {
         events in events_strategy(DAY_MS),
     ) {
         let policy = compile(&config, &rules).expect("a policy");
-        let (mut decided, mut put_back) = ([AccountPolicyState::default(); 4], [AccountPolicyState::default(); 4]);
+        let mut decided: [AccountPolicyState; 4] = Default::default();
+        let mut put_back: [AccountPolicyState; 4] = Default::default();
         let (mut caps, mut caps_back) = (CapState::default(), CapState::default());
         let mut counted = Vec::new();
         for (index, event) in events.iter().enumerate() {
@@ -530,10 +670,10 @@ proptest! {
             let context = DecideContext { ts_ms: event.ts_ms, account_allowed: false, warm: true };
             let state = &mut decided[event.account];
             for decision in policy.decide(&[], &scores, &context, state, &mut caps) {
-                let mut action_id = [0; 16];
+                let mut action_id = [1; 16];
                 action_id[..8].copy_from_slice(&(index as u64).to_le_bytes());
                 if !decision.shadow {
-                    state.name_action(action_id);
+                    state.name_action(action_id, index as u64);
                 }
                 let published = Published {
                     action: decision.action,
@@ -541,11 +681,22 @@ proptest! {
                     at_ms: event.ts_ms,
                     expires_at_ms: decision.expires_at_ms,
                     action_id,
+                    event_hash: index as u64,
                     shadow: decision.shadow,
                 };
-                policy.apply_published(&published, &mut put_back[event.account]);
+                let forgotten = policy.apply_published(&published, &mut put_back[event.account]);
+                prop_assert_eq!(forgotten, None, "the rules never fill a record");
                 prop_assert_eq!(decision.cap_hour.is_none(), decision.shadow);
                 counted.extend(decision.cap_hour.map(|hour| (decision, hour)));
+            }
+            let kinds: Vec<ActionKind> =
+                decided[event.account].actions().iter().map(|taken| taken.action).collect();
+            prop_assert!(kinds.is_sorted_by(|a, b| a < b), "each is harder: {:?}", kinds);
+            if event.score > 0.9 {
+                let state = &mut decided[event.account];
+                for undone in policy.on_cleared(state, event.ts_ms, |_| true) {
+                    policy.apply_reversed(&mut put_back[event.account], undone.action_id);
+                }
             }
         }
         for (decision, hour) in counted.into_iter().rev() {
@@ -564,15 +715,17 @@ proptest! {
             prop_assert_eq!(AccountPolicyState::from_bytes(&state.to_bytes()), Ok(state));
         }
         let mut fitting = bytes;
-        fitting.resize(AccountPolicyState::BYTES, 3);
-        fitting[0] = 1;
+        let length = AccountPolicyState::default().to_bytes().len();
+        fitting.resize(length.max(fitting.len()), 3);
+        fitting[..2].copy_from_slice(&[2, 0]);
+        fitting.truncate(length);
         if let Ok(mut state) = AccountPolicyState::from_bytes(&fitting) {
             let policy = compile(&PolicyConfig::default(), &default_rules(&[])).expect("a policy");
             let scores = ScoreView { score: 1.0, ..ScoreView::default() };
             for ts_ms in [0, i64::MAX, -1, i64::MIN] {
                 let context = DecideContext { ts_ms, account_allowed: false, warm: true };
                 policy.decide(&[], &scores, &context, &mut state, &mut CapState::default());
-                policy.on_cleared(&mut state, ts_ms);
+                policy.on_cleared(&mut state, ts_ms, |_| true);
             }
         }
     }

@@ -1,28 +1,50 @@
-//! Bytes to events and labels.
+//! Bytes to events and labels: one way for every shape. `ts` and `account` have to be readable; any other field that is not, is absent
+//! and counted.
 
-mod native;
+mod entities;
 
-use super::mapping::{Mapping, MappingConfig, TsUnit};
+use super::fault::{Fault, Faults, Field};
+use super::json::Value;
+use super::mapping::MappingConfig;
+use super::moment::{Moments, NoMoment};
+use super::read::{self, Key};
+use super::shape::{Found, Places, Shape};
 use super::{Reject, RejectCode, Vocabulary};
-use crate::limits::{ENTITIES_PER_EVENT_MAX, KEY_BYTES_MAX, MESSAGE_BYTES_MAX, TS_MS_MAX};
-use compact_str::{CompactString, format_compact};
-use features::event::{Attributes, EntityRef, Event, KindId, Label, Verdict};
-use native::ObjectSeed;
-use serde::de::DeserializeSeed;
-use serde_json::Value;
-use smallvec::{SmallVec, smallvec};
+use compact_str::CompactString;
+use features::config::TimeUnit;
+use features::event::{Attributes, Event, KindId, Label, TypeId, Verdict};
+use smallvec::smallvec;
+use std::borrow::Cow;
+use std::ops::Range;
 
 /// Reads messages in the contract's form, or in another one through a mapping.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     words: Vocabulary,
-    mapping: Option<Mapping>,
+    events: Shape,
+    labels: Shape,
+    /// The kinds of `events.entities`, and the slots of `events.attributes`; `None` where nothing is declared.
+    kinds: Vec<Option<KindId>>,
+    slots: Vec<Option<usize>>,
 }
 
 impl Decoder {
     /// A decoder for the declared names.
     pub fn new(words: Vocabulary, mapping: &MappingConfig) -> Self {
-        Self { words, mapping: (!mapping.is_native()).then(|| mapping.resolve()) }
+        let mut events = mapping.shape();
+        let kinds: Vec<_> = events.entities.iter().map(|(name, _)| words.kind_id(name)).collect();
+        let slots: Vec<_> = events.attributes.iter().map(|(name, _)| words.slot(name)).collect();
+        for (at, kind) in kinds.iter().enumerate() {
+            if let Some(kind) = kind {
+                events.name_fields(events.entities[at].1.clone(), Field::Kind(*kind));
+            }
+        }
+        for (at, slot) in slots.iter().enumerate() {
+            if let Some(slot) = slot {
+                events.name_fields(events.attributes[at].1.clone(), Field::Attribute(*slot as u16));
+            }
+        }
+        Self { words, events, labels: label_shape(), kinds, slots }
     }
 
     /// The declared names.
@@ -34,33 +56,44 @@ impl Decoder {
     /// About 1 us for 300 bytes.
     ///
     /// # Errors
-    /// A [`Reject`] that says why.
+    /// A [`Reject`] that says why: no object, or no readable `ts` or `account`.
     pub fn event(
         &self,
         bytes: &[u8],
         default_id: impl FnOnce() -> CompactString,
     ) -> Result<Event, Reject> {
-        let raw = match &self.mapping {
-            None => self.native(bytes, false)?,
-            Some(mapping) => self.mapped(bytes, mapping)?,
-        };
-        let account = required(raw.account, "account")?;
-        let ts_ms = raw.ts_ms.ok_or_else(|| missing("ts"))?;
-        if raw.event_type.is_none() {
-            return Err(missing("type"));
-        }
-        Ok(Event {
-            event_id: match raw.event_id {
-                Some(id) if !id.is_empty() => id,
-                _ => default_id(),
-            },
-            ts_ms,
-            type_id: self.words.type_id(raw.event_type.as_deref().unwrap_or_default()),
-            account,
-            target: raw.target.filter(|t| !t.is_empty() && self.words.reads_target()),
-            entities: raw.entities,
-            attributes: raw.attributes,
-        })
+        self.count_event(bytes, default_id, &mut Faults::default())
+    }
+
+    /// As [`Self::event`], counting what could not be read of it.
+    ///
+    /// # Errors
+    /// As [`Self::event`].
+    pub fn count_event(
+        &self,
+        bytes: &[u8],
+        default_id: impl FnOnce() -> CompactString,
+        faults: &mut Faults,
+    ) -> Result<Event, Reject> {
+        let shape = &self.events;
+        let read = self.events.read(bytes, faults, |found, faults| {
+            let account = found.account(faults)?;
+            let ts_ms = found.ts_ms(self.words.moments(shape.ts_unit), faults)?;
+            let event_id = found.key(&shape.event_id, faults).unwrap_or_else(default_id);
+            let target =
+                if self.words.reads_target() { found.key(&shape.target, faults) } else { None };
+            Ok(Event {
+                event_id,
+                ts_ms,
+                said_ms: ts_ms,
+                type_id: self.type_id(&found, faults),
+                account,
+                target,
+                entities: entities::read(&found, &self.words, &self.kinds, faults),
+                attributes: self.attributes(&found, ts_ms, faults),
+            })
+        });
+        read.inspect_err(|_| faults.forget())
     }
 
     /// Reads a label, or the order to erase an account.
@@ -68,139 +101,221 @@ impl Decoder {
     /// # Errors
     /// A [`Reject`] that says why.
     pub fn label(&self, bytes: &[u8]) -> Result<Label, Reject> {
-        let raw = self.native(bytes, true)?;
-        let account = raw.account.filter(|a| !a.is_empty());
-        let event_id = raw.event_id.filter(|e| !e.is_empty());
-        let ts_ms = raw.ts_ms.ok_or_else(|| missing("ts"))?;
-        let erase = raw.event_type.as_deref() == Some("erase");
-        let verdict = match (erase, raw.label) {
-            (true, _) => Verdict::Erase,
-            (false, Some(1)) => Verdict::Bad,
-            (false, Some(0)) => Verdict::Good,
-            (false, Some(_)) => {
-                return Err(Reject::new(RejectCode::WrongType, "label must be 0 or 1"));
-            }
-            (false, None) => return Err(missing("label")),
-        };
-        if erase && account.is_none() {
-            return Err(missing("account"));
-        }
-        if account.is_none() && event_id.is_none() {
-            return Err(Reject::new(
-                RejectCode::MissingField,
-                "a label needs an account or an event_id",
-            ));
-        }
-        Ok(Label {
-            account,
-            event_id,
-            verdict,
-            ts_ms,
-            confidence: raw.confidence.unwrap_or(1.0),
-            entities: raw.entities,
-        })
+        self.count_label(bytes, &mut Faults::default())
     }
 
-    fn native(&self, bytes: &[u8], is_label: bool) -> Result<Raw, Reject> {
-        check_size(bytes)?;
-        let mut raw = Raw::new(self.words.slots());
-        let mut json = serde_json::Deserializer::from_slice(bytes);
-        let read = ObjectSeed { words: &self.words, raw: &mut raw, is_label }
-            .deserialize(&mut json)
-            .and_then(|()| json.end());
-        match (read, raw.reject.take()) {
-            (_, Some(reject)) => Err(reject),
-            (Ok(()), None) => Ok(raw),
-            (Err(error), None) => Err(syntax(bytes, &error)),
-        }
+    /// As [`Self::label`], counting what could not be read of it.
+    ///
+    /// # Errors
+    /// As [`Self::label`].
+    pub fn count_label(&self, bytes: &[u8], faults: &mut Faults) -> Result<Label, Reject> {
+        let read = self.labels.read(bytes, faults, |found, faults| {
+            let entities = entities::read(&found, &self.words, &[], faults);
+            let LabelHead { account, event_id, verdict, ts_ms, confidence } =
+                found.label_head(self.words.moments(TimeUnit::Ms), faults)?;
+            Ok(Label { account, event_id, verdict, ts_ms, confidence, entities })
+        });
+        read.inspect_err(|_| faults.forget())
     }
 
-    fn mapped(&self, bytes: &[u8], mapping: &Mapping) -> Result<Raw, Reject> {
-        check_size(bytes)?;
-        let value: Value = serde_json::from_slice(bytes).map_err(|e| syntax(bytes, &e))?;
-        if !value.is_object() {
-            return Err(Reject::new(RejectCode::NotAnObject, "a message must be a JSON object"));
-        }
-        let find = |pointers: &[String]| {
-            pointers.iter().find_map(|p| value.pointer(p).filter(|v| !v.is_null()))
-        };
-        let mut raw = Raw::new(self.words.slots());
-        raw.event_id = find(&mapping.event_id).map(|v| text_of(v, "event_id")).transpose()?;
-        raw.event_type = find(&mapping.event_type).map(|v| text_of(v, "type")).transpose()?;
-        raw.account = find(&mapping.account).map(|v| text_of(v, "account")).transpose()?;
-        raw.target = find(&mapping.target).map(|v| text_of(v, "target")).transpose()?;
-        raw.ts_ms = find(&mapping.ts)
-            .map(|v| match v {
-                Value::Number(n) => number_ts(n.as_f64().unwrap_or(-1.0), mapping.ts_unit),
-                Value::String(s) => text_ts(s),
-                _ => Err(wrong("ts", "a number or an RFC 3339 text")),
-            })
-            .transpose()?;
-        for (kind, pointer) in &mapping.entities {
-            if let (Some(kind), Some(v)) = (self.words.kind_id(kind), value.pointer(pointer)) {
-                raw.entity_value(kind, v)?;
+    /// The id of the type; a type that is absent or cannot be read is an undeclared one.
+    fn type_id(&self, found: &Found<'_, '_>, faults: &mut Faults) -> TypeId {
+        found.event_type(faults).map_or(TypeId::OTHER, |name| self.words.type_id(&name))
+    }
+
+    fn attributes(&self, found: &Found<'_, '_>, ts_ms: i64, faults: &mut Faults) -> Attributes {
+        let mut attributes: Attributes = smallvec![f32::NAN; self.words.slots()];
+        for ((_, range), slot) in found.shape.attributes.iter().zip(&self.slots) {
+            let Some(slot) = *slot else { continue };
+            let value = found.first(range, faults, |value| {
+                let value = self.words.value(slot, value, ts_ms)?;
+                Ok(Some(value).filter(|value| !value.is_nan()))
+            });
+            if let Ok(Some(value)) = value {
+                attributes[slot] = value;
             }
         }
-        if mapping.entities.is_empty() {
-            for members in mapping.entity_roots.iter().filter_map(|p| value.pointer(p)?.as_object())
-            {
-                for (name, v) in members {
-                    if let Some(kind) = self.words.kind_id(name) {
-                        raw.entity_value(kind, v)?;
-                    }
+        // Of several roots the first that has a readable value counts, so the last is taken first.
+        for place in found.shape.attribute_roots.clone().rev() {
+            let members = match found.values[place] {
+                None | Some(Value::Null) => continue,
+                Some(Value::Object(members)) => members,
+                // Its JSON has been opened, if it holds any.
+                Some(_) => {
+                    faults.add(Field::Attributes, Fault::WrongType);
+                    continue;
+                }
+            };
+            let mut seen = [0u64; 2];
+            for member in members {
+                let Ok((name, value)) = member else {
+                    faults.add(Field::Attributes, Fault::Malformed);
+                    break;
+                };
+                let Some(slot) = name.read().ok().and_then(|name| self.words.slot(&name)) else {
+                    continue;
+                };
+                let field = Field::Attribute(slot as u16);
+                let again = seen.get_mut(slot / 64).is_some_and(|seen| {
+                    let before = *seen;
+                    *seen |= 1 << (slot % 64);
+                    before == *seen
+                });
+                if again {
+                    attributes[slot] = f32::NAN;
+                    faults.add(field, Fault::Duplicate);
+                }
+                match self.words.value(slot, &value, ts_ms) {
+                    Ok(value) if value.is_nan() => {}
+                    Ok(value) => attributes[slot] = value,
+                    Err(fault) => faults.add(field, fault),
                 }
             }
         }
-        for (name, pointer) in &mapping.attributes {
-            if let (Some(slot), Some(v)) = (self.words.slot(name), value.pointer(pointer)) {
-                raw.attributes[slot] = self.attribute_value(slot, v);
-            }
-        }
-        if mapping.attributes.is_empty() {
-            for members in
-                mapping.attribute_roots.iter().filter_map(|p| value.pointer(p)?.as_object())
-            {
-                for (name, v) in members {
-                    if let Some(slot) = self.words.slot(name) {
-                        raw.attributes[slot] = self.attribute_value(slot, v);
-                    }
+        attributes
+    }
+}
+
+/// The keys of a value: it is one, or a list of them.
+pub(super) fn keys(value: Value<'_>) -> Vec<CompactString> {
+    entities::Keys::of(value).filter_map(|key| Some(key.ok()?.0)).collect()
+}
+
+/// Where a label has its fields: labels have one form.
+pub(super) fn label_shape() -> Shape {
+    let one = |pointer: &str| vec![pointer.to_owned()];
+    Shape::new(Places {
+        event_id: one("/event_id"),
+        ts: one("/ts"),
+        event_type: one("/type"),
+        account: one("/account"),
+        entity_roots: one("/entities"),
+        label: one("/label"),
+        confidence: one("/confidence"),
+        ..Places::default()
+    })
+}
+
+/// A label without its entities.
+pub(super) struct LabelHead {
+    pub account: Option<CompactString>,
+    pub event_id: Option<CompactString>,
+    pub verdict: Verdict,
+    pub ts_ms: i64,
+    pub confidence: f32,
+}
+
+impl<'a> Found<'_, 'a> {
+    /// The first candidate that is there and can be read. `Err`: some are there, and none can be read; the first one's reason.
+    fn first<T>(
+        &self,
+        range: &Range<usize>,
+        faults: &mut Faults,
+        read: impl Fn(&Value<'a>) -> Result<Option<T>, Fault>,
+    ) -> Result<Option<T>, Fault> {
+        let mut failed = None;
+        for place in range.clone() {
+            let Some(value) = &self.values[place] else { continue };
+            match read(value) {
+                Ok(None) => {}
+                Ok(found) => return Ok(found),
+                Err(fault) => {
+                    faults.add(self.shape.field(place), fault);
+                    failed.get_or_insert(fault);
                 }
             }
         }
-        Ok(raw)
+        failed.map_or(Ok(None), Err)
     }
 
-    fn attribute_value(&self, slot: usize, value: &Value) -> f32 {
-        match value {
-            Value::Number(n) => n.as_f64().map_or(f32::NAN, |v| self.words.number(slot, v)),
-            Value::Bool(b) => self.words.boolean(slot, *b),
-            Value::String(s) => self.words.text(slot, s),
-            _ => f32::NAN,
+    /// The first candidate that is a key.
+    pub(super) fn key(&self, range: &Range<usize>, faults: &mut Faults) -> Option<CompactString> {
+        let (key, shortened) = self.first(range, faults, read::key).ok().flatten()?;
+        if shortened {
+            faults.add(self.shape.field(range.start), Fault::TooLong);
         }
+        Some(key)
     }
-}
 
-fn check_size(bytes: &[u8]) -> Result<(), Reject> {
-    if bytes.len() > MESSAGE_BYTES_MAX {
-        let detail = format!("{} bytes; at most {MESSAGE_BYTES_MAX} are read", bytes.len());
-        return Err(Reject::new(RejectCode::TooLarge, detail));
+    pub(super) fn account(&self, faults: &mut Faults) -> Result<CompactString, Reject> {
+        let range = &self.shape.account;
+        let (key, shortened): Key = match self.first(range, faults, read::key) {
+            Ok(Some(key)) => key,
+            Ok(None) => return Err(self.missing(range, "account")),
+            Err(fault) => return Err(unreadable("account", "a text or a number", fault)),
+        };
+        if shortened {
+            faults.add(Field::Account, Fault::TooLong);
+        }
+        Ok(key)
     }
-    Ok(())
-}
 
-fn syntax(bytes: &[u8], error: &serde_json::Error) -> Reject {
-    if std::str::from_utf8(bytes).is_err() {
-        return Reject::new(RejectCode::NotUtf8, "the message is not UTF-8");
+    /// The type's name, if it is there and can be read.
+    pub(super) fn event_type(&self, faults: &mut Faults) -> Option<Cow<'a, str>> {
+        let read = self.first(&self.shape.event_type, faults, read::text);
+        if matches!(read, Ok(None)) {
+            faults.add(Field::Type, Fault::Missing);
+        }
+        read.ok().flatten()
     }
-    let at = format!("at line {} column {}", error.line(), error.column());
-    match error.classify() {
-        serde_json::error::Category::Data => {
-            Reject::new(RejectCode::NotAnObject, "a message must be a JSON object")
+
+    pub(super) fn ts_ms(&self, moments: Moments, faults: &mut Faults) -> Result<i64, Reject> {
+        let mut failed = None;
+        for place in self.shape.ts.clone() {
+            let Some(value) = &self.values[place] else { continue };
+            match moments.read(value) {
+                Ok(None) => {}
+                Ok(Some(ts_ms)) => return Ok(ts_ms),
+                Err(why) => {
+                    faults.add(Field::Ts, why.into());
+                    failed.get_or_insert(why);
+                }
+            }
         }
-        serde_json::error::Category::Eof => {
-            Reject::new(RejectCode::NotJson, format!("cut off {at}"))
+        Err(failed.map_or_else(|| self.missing(&self.shape.ts, "ts"), no_moment))
+    }
+
+    pub(super) fn label_head(
+        &self,
+        moments: Moments,
+        faults: &mut Faults,
+    ) -> Result<LabelHead, Reject> {
+        let shape = self.shape;
+        let account = self.key(&shape.account, faults);
+        let event_id = self.key(&shape.event_id, faults);
+        let ts_ms = self.ts_ms(moments, faults)?;
+        let kind = self.first(&shape.event_type, faults, read::text);
+        let verdict = if kind.is_ok_and(|kind| kind.as_deref() == Some("erase")) {
+            Verdict::Erase
+        } else {
+            match self.first(&shape.label, faults, read::verdict) {
+                Ok(Some(true)) => Verdict::Bad,
+                Ok(Some(false)) => Verdict::Good,
+                Ok(None) => return Err(missing("label")),
+                Err(fault) => return Err(unreadable("label", "1 (bad) or 0 (good)", fault)),
+            }
+        };
+        if account.is_none() && (verdict == Verdict::Erase || event_id.is_none()) {
+            let detail = match verdict {
+                Verdict::Erase => "account is required",
+                _ => "a label needs an account or an event_id",
+            };
+            return Err(Reject::new(RejectCode::MissingField, detail));
         }
-        _ => Reject::new(RejectCode::NotJson, format!("not valid JSON {at}")),
+        let confidence = match self.first(&shape.confidence, faults, read::confidence) {
+            Ok(confidence) => confidence.unwrap_or(1.0),
+            Err(fault) => return Err(unreadable("confidence", "a number from 0 to 1", fault)),
+        };
+        Ok(LabelHead { account, event_id, verdict, ts_ms, confidence })
+    }
+
+    /// Nothing is there, or what is there is empty.
+    fn missing(&self, range: &Range<usize>, field: &str) -> Reject {
+        let is_text = |value: &Option<Value<'_>>| matches!(value, Some(Value::Text(_)));
+        if self.values[range.clone()].iter().any(is_text) {
+            return Reject::new(RejectCode::Empty, format!("{field} is empty"));
+        }
+        missing(field)
     }
 }
 
@@ -208,127 +323,35 @@ fn missing(field: &str) -> Reject {
     Reject::new(RejectCode::MissingField, format!("{field} is required"))
 }
 
-fn wrong(field: &str, expected: &str) -> Reject {
-    Reject::new(RejectCode::WrongType, format!("{field} must be {expected}"))
-}
-
-fn required(text: Option<CompactString>, field: &str) -> Result<CompactString, Reject> {
-    match text {
-        None => Err(missing(field)),
-        Some(t) if t.is_empty() => Err(Reject::new(RejectCode::Empty, format!("{field} is empty"))),
-        Some(t) => Ok(t),
+/// A field that has to be readable, and is not.
+fn unreadable(field: &str, expected: &str, fault: Fault) -> Reject {
+    match fault {
+        Fault::BadText => Reject::new(
+            RejectCode::BadText,
+            format!("{field} is a text that cannot be read: not UTF-8, or a broken escape"),
+        ),
+        Fault::BadValue | Fault::OutOfRange => {
+            Reject::new(RejectCode::BadValue, format!("{field} must be {expected}"))
+        }
+        _ => Reject::new(RejectCode::WrongType, format!("{field} must be {expected}")),
     }
 }
 
-fn capped(text: &str, field: &str) -> Result<CompactString, Reject> {
-    if text.len() > KEY_BYTES_MAX {
-        let detail = format!("{field} has {} bytes; at most {KEY_BYTES_MAX} are kept", text.len());
-        return Err(Reject::new(RejectCode::TextTooLong, detail));
-    }
-    Ok(CompactString::new(text))
-}
-
-fn text_of(value: &Value, field: &str) -> Result<CompactString, Reject> {
-    match value {
-        Value::String(s) => capped(s, field),
-        Value::Number(n) => match (n.as_i64(), n.as_u64(), n.as_f64()) {
-            (Some(v), _, _) => Ok(format_compact!("{v}")),
-            (_, Some(v), _) => Ok(format_compact!("{v}")),
-            (_, _, v) => number_text(v.unwrap_or(f64::NAN), field),
-        },
-        _ => Err(wrong(field, "text")),
-    }
-}
-
-/// A number that is a key, as text. Beyond 2^53 different keys would become one.
-fn number_text(value: f64, field: &str) -> Result<CompactString, Reject> {
-    if value.abs() <= 9_007_199_254_740_992.0 {
-        return capped(&format_compact!("{value}"), field);
-    }
-    Err(wrong(field, "text: as a number this long it is not exact"))
-}
-
-fn number_ts(value: f64, unit: TsUnit) -> Result<i64, Reject> {
-    let ms = match unit {
-        TsUnit::Ms => value,
-        TsUnit::S => value * 1e3,
-        TsUnit::Us => value / 1e3,
-        TsUnit::Ns => value / 1e6,
-    };
-    check_ts(if ms.is_finite() { ms.floor() as i64 } else { -1 })
-}
-
-fn check_ts(ms: i64) -> Result<i64, Reject> {
-    if (0..=TS_MS_MAX).contains(&ms) {
-        Ok(ms)
-    } else {
-        let detail = "ts must be milliseconds from 1970 to the year 9999; is the unit right?";
-        Err(Reject::new(RejectCode::BadTs, detail))
-    }
-}
-
-fn text_ts(text: &str) -> Result<i64, Reject> {
-    match text.parse::<jiff::Timestamp>() {
-        Ok(ts) => check_ts(ts.as_millisecond()),
-        Err(_) => Err(Reject::new(
+fn no_moment(why: NoMoment) -> Reject {
+    let (code, detail) = match why {
+        NoMoment::WrongType => (RejectCode::WrongType, "ts must be a number or an RFC 3339 text"),
+        NoMoment::BadText => return unreadable("ts", "", Fault::BadText),
+        NoMoment::NotATime => {
+            (RejectCode::BadTs, "ts is neither a number nor RFC 3339, as in 2026-01-31T12:00:00Z")
+        }
+        NoMoment::NoOffset => (
             RejectCode::BadTs,
-            "ts is a text but not RFC 3339, as in 2026-01-31T12:00:00Z",
-        )),
-    }
-}
-
-/// What a message holds, before it is known to be an event or a label.
-struct Raw {
-    event_id: Option<CompactString>,
-    ts_ms: Option<i64>,
-    event_type: Option<CompactString>,
-    account: Option<CompactString>,
-    target: Option<CompactString>,
-    entities: SmallVec<[EntityRef; 4]>,
-    attributes: Attributes,
-    label: Option<i64>,
-    confidence: Option<f32>,
-    /// Found inside the parser, where only its own error type can travel.
-    reject: Option<Reject>,
-}
-
-impl Raw {
-    fn new(slots: usize) -> Self {
-        Self {
-            event_id: None,
-            ts_ms: None,
-            event_type: None,
-            account: None,
-            target: None,
-            entities: SmallVec::new(),
-            attributes: smallvec![f32::NAN; slots],
-            label: None,
-            confidence: None,
-            reject: None,
-        }
-    }
-
-    fn entity(&mut self, kind: KindId, key: CompactString) -> Result<(), Reject> {
-        if key.is_empty() || self.entities.iter().any(|e| e.kind == kind && e.key == key) {
-            return Ok(());
-        }
-        if self.entities.len() == ENTITIES_PER_EVENT_MAX {
-            let detail = format!("an event names at most {ENTITIES_PER_EVENT_MAX} entities");
-            return Err(Reject::new(RejectCode::TooManyEntities, detail));
-        }
-        self.entities.push(EntityRef { kind, key });
-        Ok(())
-    }
-
-    fn entity_value(&mut self, kind: KindId, value: &Value) -> Result<(), Reject> {
-        match value {
-            Value::Null => Ok(()),
-            Value::Array(list) => list.iter().try_for_each(|v| self.entity_value(kind, v)),
-            Value::String(_) | Value::Number(_) => {
-                let key = text_of(value, "an entity key")?;
-                self.entity(kind, key)
-            }
-            _ => Err(wrong("an entity key", "text, or a list of texts")),
-        }
-    }
+            "ts has no offset from UTC (the Z or +01:00 at the end of 2026-01-31T12:00:00Z)\nhint: set time.assume_offset, to \"0h\" if these times are UTC",
+        ),
+        NoMoment::OutOfRange => (
+            RejectCode::BadTs,
+            "ts must be milliseconds from 1970 to the year 9999; is the unit right?\nhint: mapping.ts_unit sets it: s, ms, us or ns",
+        ),
+    };
+    Reject::new(code, detail)
 }

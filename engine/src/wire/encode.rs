@@ -81,6 +81,8 @@ pub struct EvidenceV1 {
     pub ring_size: u32,
     /// Of these, known bad.
     pub known_bad: u32,
+    /// Of the known bad, those that it came with or joined; the others came to what it used for long.
+    pub joined_bad: u32,
     /// The shared things, by kind.
     pub via: Vec<ViaV1>,
 }
@@ -92,6 +94,10 @@ pub struct ViaV1 {
     pub kind: String,
     /// Accounts seen with it.
     pub accounts: u32,
+    /// Who joined whom: true if this account was the first to use it, and the others joined it.
+    pub first: bool,
+    /// Hours since this account first used it.
+    pub since_h: f64,
 }
 
 /// The event that led to an action.

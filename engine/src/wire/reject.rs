@@ -20,13 +20,14 @@ pub enum RejectCode {
     Empty,
     /// `ts` is negative, beyond the year 9999, or not a time.
     BadTs,
-    /// `ts` jumps further ahead of the stream than `time.jump_max`.
+    /// `ts` was too far ahead of the stream. Not given any more: such an event counts as of the stream's clock. Dead
+    /// letters of earlier versions have it.
     TsJump,
     /// The message is longer than the cap.
     TooLarge,
-    /// A key, id or name is longer than the cap.
+    /// A key, id or name is longer than the cap. In letters of older versions only: such keys are shortened.
     TextTooLong,
-    /// More entities than the cap.
+    /// More entities than the cap. In letters of older versions only: the first ones are kept.
     TooManyEntities,
     /// All ids of a kind are taken.
     Full,
@@ -34,11 +35,17 @@ pub enum RejectCode {
     UnknownSchema,
     /// The message is not what its schema says, or the schema cannot be used.
     Undecodable,
+    /// A required text has a lone surrogate or an unknown escape, or is not UTF-8.
+    BadText,
+    /// A field that decides has a value that it cannot have: a `label` that is no verdict, a `confidence` beyond 0 to 1.
+    BadValue,
+    /// It could not be read from its topic, and a person said to pass over it.
+    Skipped,
 }
 
 impl RejectCode {
     /// All of them, in their order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::NotJson,
         Self::NotUtf8,
         Self::NotAnObject,
@@ -53,6 +60,9 @@ impl RejectCode {
         Self::Full,
         Self::UnknownSchema,
         Self::Undecodable,
+        Self::BadText,
+        Self::BadValue,
+        Self::Skipped,
     ];
 
     /// The code as it is written.
@@ -72,12 +82,15 @@ impl RejectCode {
             Self::Full => "full",
             Self::UnknownSchema => "unknown_schema",
             Self::Undecodable => "undecodable",
+            Self::BadText => "bad_text",
+            Self::BadValue => "bad_value",
+            Self::Skipped => "skipped",
         }
     }
 }
 
 // A code that is added has to be listed.
-const _: () = assert!(RejectCode::Undecodable as usize + 1 == RejectCode::ALL.len());
+const _: () = assert!(RejectCode::Skipped as usize + 1 == RejectCode::ALL.len());
 
 /// A message that could not be read. `detail` never contains values of the message.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,18 @@
 //! Declared names to the ids that the line works with.
 
-use features::config::{AttributeKind, FeatureConfig};
+use super::Fault;
+use super::attribute::Read;
+use super::json::Value;
+use super::moment::Moments;
+use features::config::{FeatureConfig, TimeUnit};
+use features::duration::parse_offset_ms;
 use features::event::{KindId, TypeId};
 
-/// Name, kind, and for categories the values with their numbers, in order of text.
-type Attribute = (String, AttributeKind, Vec<(String, f32)>);
+#[derive(Clone, Debug)]
+struct Attribute {
+    name: String,
+    read: Read,
+}
 
 /// The declared event types, kinds and attributes, for decoding.
 #[derive(Clone, Debug)]
@@ -13,6 +21,7 @@ pub struct Vocabulary {
     kinds: Vec<String>,
     target: bool,
     attributes: Vec<Attribute>,
+    assume_offset_ms: Option<i64>,
 }
 
 impl Vocabulary {
@@ -30,18 +39,17 @@ impl Vocabulary {
         let attributes = config
             .attributes
             .iter()
-            .map(|(name, a)| {
-                let mut values: Vec<_> =
-                    a.values.iter().enumerate().map(|(i, v)| (v.clone(), i as f32)).collect();
-                values.sort_by(|x, y| x.0.cmp(&y.0));
-                (name.clone(), a.kind, values)
-            })
+            .map(|(name, declared)| Attribute { name: name.clone(), read: Read::new(declared) })
             .collect();
+        // What is no offset is refused where the schema is compiled.
+        let assume_offset = config.time.assume_offset.as_deref();
+        let assume_offset_ms = assume_offset.and_then(|text| parse_offset_ms(text).ok());
         Self {
             types,
             kinds: config.kinds.keys().cloned().collect(),
             target: config.events.target,
             attributes,
+            assume_offset_ms,
         }
     }
 
@@ -80,49 +88,22 @@ impl Vocabulary {
 
     /// The slot of an attribute.
     pub fn slot(&self, name: &str) -> Option<usize> {
-        self.attributes.binary_search_by(|(n, _, _)| n.as_str().cmp(name)).ok()
+        self.attributes.binary_search_by(|a| a.name.as_str().cmp(name)).ok()
     }
 
     /// Name of a slot's attribute.
     pub fn attribute(&self, slot: usize) -> &str {
-        &self.attributes[slot].0
+        &self.attributes[slot].name
     }
 
-    /// A number in a slot.
-    pub fn number(&self, slot: usize, value: f64) -> f32 {
-        match self.attributes[slot].1 {
-            AttributeKind::Category => self.text(slot, &value.to_string()),
-            AttributeKind::Boolean => f32::from(u8::from(value != 0.0)),
-            AttributeKind::Number => {
-                let max = crate::limits::ATTRIBUTE_ABS_MAX;
-                if value.is_finite() { value.clamp(-max, max) as f32 } else { f32::NAN }
-            }
-        }
+    /// The value of an attribute in an event of this moment; NaN for null and empty texts.
+    #[inline]
+    pub(super) fn value(&self, slot: usize, value: &Value<'_>, ts_ms: i64) -> Result<f32, Fault> {
+        self.attributes[slot].read.value(value, ts_ms, self.assume_offset_ms)
     }
 
-    /// A truth value in a slot.
-    pub fn boolean(&self, slot: usize, value: bool) -> f32 {
-        match self.attributes[slot].1 {
-            AttributeKind::Category => self.text(slot, if value { "true" } else { "false" }),
-            _ => f32::from(u8::from(value)),
-        }
-    }
-
-    /// A text in a slot: a category's index, or the number that it spells, or absent.
-    pub fn text(&self, slot: usize, value: &str) -> f32 {
-        let (_, kind, values) = &self.attributes[slot];
-        match kind {
-            AttributeKind::Category => values
-                .binary_search_by(|(v, _)| v.as_str().cmp(value))
-                .map_or(values.len() as f32, |i| values[i].1),
-            AttributeKind::Boolean => match value {
-                "true" | "1" | "yes" => 1.0,
-                "false" | "0" | "no" => 0.0,
-                _ => f32::NAN,
-            },
-            AttributeKind::Number => {
-                value.trim().parse::<f64>().map_or(f32::NAN, |v| self.number(slot, v))
-            }
-        }
+    /// Moments whose numbers count `unit`.
+    pub(super) fn moments(&self, unit: TimeUnit) -> Moments {
+        Moments { unit, assume_offset_ms: self.assume_offset_ms }
     }
 }

@@ -111,6 +111,8 @@ pub enum Step {
     },
     /// An earlier event once more, counted back from the newest.
     Again { back: usize },
+    /// Another event under the id of an earlier one of its account: of another amount, `gap_ms` after the newest.
+    Clash { back: usize, gap_ms: i64, amount: u16 },
     /// A label: 0 good, 1 bad; about an account, an event (counted back), or both; and what it names.
     Label {
         verdict: u8,
@@ -171,6 +173,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         24 => event,
         3 => (0usize..40).prop_map(|back| Step::Again { back }),
+        3 => (0usize..6, prop_oneof![Just(0i64), 0i64..90_000], 0u16..8)
+            .prop_map(|(back, gap_ms, amount)| Step::Clash { back, gap_ms, amount }),
         5 => label,
         1 => (0u8..8).prop_map(|account| Step::Erase { account }),
     ]
@@ -225,6 +229,15 @@ pub fn messages(steps: &[Step]) -> Vec<Message> {
                 {
                     out.push(Message::Event(text));
                 }
+            }
+            Step::Clash { back, gap_ms, amount } => {
+                let Some(at) = events.len().checked_sub(1 + back) else { continue };
+                let mut event: serde_json::Value = serde_json::from_str(&events[at]).expect("JSON");
+                now_ms += gap_ms;
+                event["ts"] = now_ms.into();
+                event["attributes"]["amount"] = (f32::from(*amount) / 8.0).into();
+                events.push(event.to_string());
+                out.push(Message::Event(event.to_string()));
             }
             Step::Label { verdict, gap_ms, account, back, device, confidence } => {
                 let ts_ms = (now_ms + (*gap_ms).min(1_000_000)).max(0);
