@@ -18,7 +18,7 @@ const AFTER: [usize; 4] = [10_000, 50_000, 100_000, 200_000];
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let (config, events) = (args.next().ok_or("CONFIG")?, args.next().ok_or("EVENTS")?);
-    let loaded = config::load(Path::new(&config))?;
+    let loaded = config::load(Path::new(&config)).map_err(|e| e.to_string())?;
     let mut engine =
         Engine::new(loaded.config, None, Options::default()).map_err(|e| e.join("\n"))?;
     engine.name_forgotten();

@@ -8,14 +8,21 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// A configuration that could not be taken, with everything that is wrong.
-#[derive(Debug, thiserror::Error)]
-#[error("{path}: {}", problems.join("\n  "))]
+/// A rejected configuration, with everything that is wrong with it.
+///
+/// Not a [`std::error::Error`]: `?` must turn it into a refusal (exit code 2), never into a failure at work (1).
+#[derive(Debug)]
 pub struct ConfigError {
     /// The file.
     pub path: String,
     /// Each problem: what, where, what to do.
     pub problems: Vec<String>,
+}
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.path, self.problems.join("\n  "))
+    }
 }
 
 /// A configuration and the folder that its relative paths start from.
@@ -48,6 +55,8 @@ impl Loaded {
     }
 }
 
+/// What the names of environment variables begin with that take the place of a key.
+const OVERRIDE: &str = "DETECTOR__";
 /// Longest file that `${file:PATH}` takes.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 
@@ -56,10 +65,25 @@ const SECRET_BYTES_MAX: u64 = 64 << 10;
 /// # Errors
 /// When the file cannot be read, or with everything that is wrong in it.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
-    // Variables that are no text cannot be meant.
-    let env = std::env::vars_os()
-        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    load_with(path, &env.collect())
+    let (mut env, mut problems) = (BTreeMap::new(), Vec::new());
+    for (name, value) in std::env::vars_os() {
+        // Names that are not UTF-8 are nobody's: no override and no `${NAME}` can be spelt like that.
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => {
+                env.insert(name, value);
+            }
+            Err(_) if name.starts_with(OVERRIDE) => problems.push(format!(
+                "environment variable {name}: its value is not UTF-8\n  hint: write it in UTF-8, or unset it"
+            )),
+            Err(_) => {}
+        }
+    }
+    if problems.is_empty() {
+        load_with(path, &env)
+    } else {
+        Err(ConfigError { path: path.display().to_string(), problems })
+    }
 }
 
 /// As [`load`], with the environment passed in.
@@ -114,9 +138,16 @@ fn parse_all(text: &str, env: &BTreeMap<String, String>) -> Result<Parsed, Vec<S
         }
     };
     for (name, value) in env {
-        if let Some(path) = name.strip_prefix("DETECTOR__") {
+        if let Some(path) = name.strip_prefix(OVERRIDE) {
             let path: Vec<String> = path.split("__").map(str::to_lowercase).collect();
-            if let Err(why) = put(&mut table, &path, value) {
+            let done = match named_file(value) {
+                Some(file) => secret_file(file).and_then(|text| {
+                    let text = toml::Value::String(text);
+                    set(&mut table, &path, text)
+                }),
+                None => put(&mut table, &path, value),
+            };
+            if let Err(why) = done {
                 problems.push(format!("environment variable {name}: {why}"));
             }
         }
@@ -176,7 +207,7 @@ fn describe(section: &str, error: &str) -> String {
         return "[privacy]: key must be a text between quotes".into();
     }
     if section == "http" && !error.contains("unknown field") {
-        return "[http]: listen, token, heartbeat_max and checkpoint_age_max must be texts between quotes".into();
+        return "[http]: listen, token, access_log, heartbeat_max and checkpoint_age_max must be texts between quotes, and each of [[http.tokens]] has a name, a token and a role (all, read or score)".into();
     }
     // Errors show values: never one that may be a secret.
     let edge = ["kafka", "redis"].contains(&section);
@@ -234,6 +265,11 @@ fn substitute(text: &str, env: &BTreeMap<String, String>, problems: &mut Vec<Str
         out.push_str(rest);
     }
     out
+}
+
+/// The path, if a value is `${file:PATH}` and nothing else: how a variable of a container names a secret that was made for it.
+fn named_file(value: &str) -> Option<&str> {
+    value.strip_prefix("${file:")?.strip_suffix('}').filter(|path| !path.contains('}'))
 }
 
 /// The text of a file as `${file:PATH}` takes it: a secret that a secret store has put there.
@@ -360,6 +396,30 @@ mod tests {
             let text = format!("[privacy]\nkey = \"${{file:{path}}}\"\n");
             let problems = parse(&text, &env(&[])).unwrap_err();
             assert!(problems[0].contains(why) && problems[0].contains("line 2"), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn override_that_names_a_file_is_the_text_of_that_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "1234567890123456\n").unwrap();
+        let path = file.path().display();
+        let by_file = env(&[("DETECTOR__HTTP__TOKEN", &format!("${{file:{path}}}"))]);
+        // Of digits only, and a text all the same.
+        let config = parse("[http]\nlisten = \"0.0.0.0:9600\"", &by_file).unwrap();
+        assert_eq!(config.http.token.as_deref(), Some("1234567890123456"));
+        // Anything around it, and it is a value like any other.
+        for plain in ["${file:", "x${file:/nowhere/at/all}", "${NAME}", "${file:/a}${file:/b}"] {
+            let config = parse("", &env(&[("DETECTOR__PRIVACY__KEY", plain)])).unwrap();
+            assert_eq!(config.privacy.key.as_deref(), Some(plain));
+        }
+        for (path, why) in [("/nowhere/at/all", "cannot read"), ("relative", "begin with /")] {
+            let wrong = env(&[("DETECTOR__HTTP__TOKEN", &format!("${{file:{path}}}"))]);
+            let problems = parse("", &wrong).unwrap_err();
+            assert!(
+                problems[0].contains(why) && problems[0].contains("DETECTOR__HTTP__TOKEN"),
+                "{problems:?}"
+            );
         }
     }
 

@@ -17,6 +17,17 @@ pub struct Caller {
 /// An answer: status and body.
 pub type Answer = (u16, Vec<u8>);
 
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAnswer {
+    /// It is longer than this number of bytes, and is not read.
+    #[error("the answer is longer than {0} bytes")]
+    TooLarge(u64),
+    /// The call failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
 impl Caller {
     /// Trusts the authorities in `ca_file`, else those of the system; a call takes at most `patience`.
     ///
@@ -50,7 +61,7 @@ impl Caller {
     ///
     /// # Errors
     /// When there is no answer; an answer that says no is one.
-    pub fn get(&self, url: &str, authorization: Option<&str>) -> Result<Answer, String> {
+    pub fn get(&self, url: &str, authorization: Option<&str>) -> Result<Answer, NoAnswer> {
         let mut request = self.agent.get(url);
         if let Some(value) = authorization {
             request = request.header("Authorization", value);
@@ -82,17 +93,25 @@ impl Caller {
         url: &str,
         authorization: &str,
         form: &[(&str, &str)],
-    ) -> Result<Answer, String> {
+    ) -> Result<Answer, NoAnswer> {
         let request = self.agent.post(url).header("Authorization", authorization);
         read(request.header("Accept", "application/json").send_form(form.iter().copied()))
     }
 }
 
-fn read(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, String> {
-    let mut answer = answer.map_err(|e| e.to_string())?;
+fn read(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, NoAnswer> {
+    let failed = |error| match error {
+        ureq::Error::BodyExceedsLimit(_) => NoAnswer::TooLarge(ANSWER_BYTES_MAX),
+        error => NoAnswer::Failed(error.to_string()),
+    };
+    let mut answer = answer.map_err(failed)?;
     let status = answer.status().as_u16();
-    let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-    Ok((status, body.map_err(|e| e.to_string())?))
+    match answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec().map_err(failed) {
+        Ok(body) => Ok((status, body)),
+        // A refusal is one whatever is said beside it.
+        Err(NoAnswer::TooLarge(_)) if !(200..300).contains(&status) => Ok((status, Vec::new())),
+        Err(error) => Err(error),
+    }
 }
 
 /// The header of user and password.

@@ -2,6 +2,7 @@
 //!
 //! All but the lags are atomics: telling costs nothing, and nobody waits for a reader.
 
+use engine::MemoryUse;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -66,6 +67,22 @@ pub struct Following {
     pub behind: u64,
 }
 
+/// Stopped partitions that `/readyz` names, each with its reason.
+const NAMED_MAX: usize = 16;
+
+/// Which partitions are stopped, and why.
+fn stopped(all: &BTreeMap<(String, i32), String>) -> String {
+    if all.is_empty() {
+        return "none is stopped".into();
+    }
+    let named = all.iter().take(NAMED_MAX);
+    let named = named.map(|((topic, partition), why)| format!("{topic}-{partition}: {why}"));
+    let named: Vec<String> = named.collect();
+    let more = all.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    format!("{} stopped: {}{more}", all.len(), named.join("; "))
+}
+
 /// Milliseconds of a clock that only goes forward.
 type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
 
@@ -93,6 +110,31 @@ pub struct Health {
     following: Mutex<Option<Following>>,
     /// Partitions that cannot be read on, and why.
     stopped: Mutex<BTreeMap<(String, i32), String>>,
+    /// Bytes of state and their bound, 0 as long as nothing is known.
+    memory_bytes: AtomicU64,
+    memory_max: AtomicU64,
+    /// 0 there is room, 1 near the bound, 2 full.
+    memory_level: AtomicU8,
+}
+
+/// Percent of the bound below which a state that was near it has room again.
+const MEMORY_EASED_PERCENT: u64 = 85;
+
+/// What the use of memory means, and what to do.
+fn memory(found: MemoryUse) -> String {
+    let MemoryUse { bytes, max } = found;
+    if max == 0 {
+        return "there is no state yet".into();
+    }
+    let of = format!("{bytes} of {max} bytes");
+    let hint = "hint: raise state.memory_max and the limits above it, or shorten time.account_ttl and the ttl of kinds";
+    if found.is_full() {
+        format!("{of}; new keys are not kept, new accounts are scored and not kept; {hint}")
+    } else if found.is_near() {
+        format!("{of}; new keys of accounts with many links are not kept; {hint}")
+    } else {
+        of
+    }
 }
 
 impl std::fmt::Debug for Health {
@@ -114,6 +156,7 @@ pub(crate) struct Seen {
     pub lags: BTreeMap<(String, i32), Option<i64>>,
     pub following: Option<Following>,
     pub stopped: BTreeMap<(String, i32), String>,
+    pub memory: MemoryUse,
 }
 
 /// One condition of being ready.
@@ -169,6 +212,9 @@ impl Health {
             lags: Mutex::new(BTreeMap::new()),
             following: Mutex::new(None),
             stopped: Mutex::new(BTreeMap::new()),
+            memory_bytes: AtomicU64::new(0),
+            memory_max: AtomicU64::new(0),
+            memory_level: AtomicU8::new(0),
         }
     }
 
@@ -225,9 +271,28 @@ impl Health {
         stopped.insert((topic.to_owned(), partition), why.to_owned());
     }
 
+    /// A partition is read again.
+    pub fn resumed(&self, topic: &str, partition: i32) {
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        stopped.remove(&(topic.to_owned(), partition));
+    }
+
     /// All partitions are read again.
     pub fn none_stopped(&self) {
         self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Bytes of state and their bound. True when it came near the bound, or reached it, since it last had room: once for each.
+    pub fn memory(&self, found: MemoryUse) -> bool {
+        self.memory_bytes.store(found.bytes, Relaxed);
+        self.memory_max.store(found.max, Relaxed);
+        let level = u8::from(found.is_near()) + u8::from(found.is_full());
+        let risen = level > self.memory_level.load(Relaxed);
+        // A state that is held near its bound passes it up and down all the time.
+        if risen || found.bytes < found.max / 100 * MEMORY_EASED_PERCENT {
+            self.memory_level.store(level, Relaxed);
+        }
+        risen
     }
 
     /// The partitions that are read; lags of those that stay are kept.
@@ -269,6 +334,10 @@ impl Health {
             lags: self.lags.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             following: *self.following.lock().unwrap_or_else(PoisonError::into_inner),
             stopped: self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            memory: MemoryUse {
+                bytes: self.memory_bytes.load(Relaxed),
+                max: self.memory_max.load(Relaxed),
+            },
         }
     }
 
@@ -331,13 +400,7 @@ impl Health {
             Condition {
                 name: "partitions",
                 ok: seen.stopped.is_empty(),
-                detail: match seen.stopped.iter().next() {
-                    None => "none is stopped".into(),
-                    Some(((topic, partition), why)) => {
-                        let n = seen.stopped.len();
-                        format!("{n} stopped, the first is {topic}-{partition}: {why}")
-                    }
-                },
+                detail: stopped(&seen.stopped),
             },
             Condition {
                 name: "checkpoint",
@@ -352,8 +415,66 @@ impl Health {
             },
             answers("source", seen.source),
             answers("store", seen.store),
+            // Near the bound known accounts are scored as ever: only what is full is not ready.
+            Condition {
+                name: "memory",
+                ok: !seen.memory.is_full(),
+                detail: memory(seen.memory),
+            },
         ];
         let ready = conditions.iter().all(|c| c.ok);
         Readiness { ready, state: seen.state, conditions, standby: seen.following }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_near_its_bound_is_said_and_full_memory_is_not_ready() {
+        let health = Health::new(Limits::default());
+        let memory = || {
+            let all = health.ready().conditions;
+            all.into_iter().find(|c| c.name == "memory").expect("it is one of them")
+        };
+        assert!(memory().ok && memory().detail == "there is no state yet");
+        let told = |bytes| health.memory(MemoryUse { bytes, max: 1000 });
+        assert!(!told(899));
+        assert_eq!(memory().detail, "899 of 1000 bytes");
+        assert!(told(900), "near, for the first time");
+        assert!(memory().ok && memory().detail.contains("many links"));
+        assert!(!told(870) && !told(910), "it had no room in between");
+        assert!(told(980), "full, for the first time");
+        assert!(!memory().ok && memory().detail.contains("new accounts"));
+        assert!(!told(849), "there is room");
+        assert!(memory().ok && told(900));
+    }
+
+    #[test]
+    fn stopped_partitions_are_named_with_their_reasons_until_they_are_read_again() {
+        let health = Health::new(Limits::default());
+        let partitions = || {
+            let all = health.ready().conditions;
+            all.into_iter().find(|c| c.name == "partitions").expect("it is one of them")
+        };
+        assert!(partitions().ok && partitions().detail == "none is stopped");
+        health.stopped("events", 3, "offset 7 cannot be read");
+        health.stopped("labels", 0, "it is gone");
+        let found = partitions();
+        assert!(!found.ok);
+        let named = "2 stopped: events-3: offset 7 cannot be read; labels-0: it is gone";
+        assert_eq!(found.detail, named);
+        health.resumed("events", 3);
+        health.resumed("events", 4);
+        assert_eq!(partitions().detail, "1 stopped: labels-0: it is gone");
+        health.none_stopped();
+        assert!(partitions().ok);
+        for partition in 0..18 {
+            health.stopped("events", partition, "why");
+        }
+        let found = partitions().detail;
+        assert!(found.starts_with("18 stopped: events-0: why; events-1: why; "), "{found}");
+        assert!(found.ends_with("events-15: why; and 2 more"), "{found}");
     }
 }

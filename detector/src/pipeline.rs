@@ -6,11 +6,13 @@ use crate::source::labels::LabelFile;
 use crate::store::embedded::{Begun, Embedded, Position, StoreError};
 use crossbeam_channel::{Receiver, bounded};
 use engine::effects::{Effects, SourceRef};
-use engine::wire::{Decoder, Reject, RejectCode};
-use engine::{Engine, Input, OPENING_EVENTS};
-use features::event::Event;
+use engine::wire::{Decoder, Faults, Reject, RejectCode};
+use engine::{Clock, Engine, Input, OPENING_EVENTS};
+use features::event::{Event, Verdict};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Lines read, decoded and stepped together.
 pub(crate) const BATCH_LINES: usize = 512;
@@ -32,6 +34,17 @@ pub enum RunError {
     /// Something that does not fit together.
     #[error("{0}")]
     Refused(String),
+    /// The input has lines, and none of them is an event.
+    #[error(
+        "not one of {lines} lines of events could be read:\n  {}\nhint: is it the right file? other shapes of events are read through [mapping] (docs/configuration.md)",
+        .reasons.join("\n  ")
+    )]
+    NothingRead {
+        /// Lines that are not empty.
+        lines: u64,
+        /// Each reason, with the first line it was given for.
+        reasons: Vec<String>,
+    },
 }
 
 /// What to run.
@@ -57,16 +70,64 @@ pub struct Plan<'a> {
 }
 
 /// What a run did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Lines read, empty ones included.
     pub lines: u64,
     /// Messages that could not be read or taken.
     pub rejects: u64,
+    /// What could not be read of events that were taken, and of labels; places are lines.
+    pub faults: [Faults; 2],
     /// Checkpoints written.
     pub checkpoints: u64,
     /// Lengths of actions, scores and dead letters.
     pub outputs: [u64; 3],
+    /// Rejects of this run by stream and code.
+    pub reasons: Reasons,
+    /// Bytes of the last line, if it had no end yet and is left for the run that follows.
+    pub unfinished: u64,
+}
+
+/// Why messages were rejected: by stream (`events`, `labels`) and code.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reasons(BTreeMap<(&'static str, &'static str), Reason>);
+
+/// One reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// How many messages.
+    pub count: u64,
+    /// Line of the first of them.
+    pub line: u64,
+    /// What was said of the first; it names no content.
+    pub detail: String,
+}
+
+impl Reasons {
+    fn note(&mut self, dead: &Dead) {
+        let reject = &dead.reject;
+        let key = (dead.stream, reject.code.as_str());
+        let reason = self.0.entry(key).or_insert_with(|| Reason {
+            count: 0,
+            line: dead.source.offset.max(0) as u64,
+            detail: reject.detail.to_string(),
+        });
+        reason.count += 1;
+    }
+
+    /// Stream, code and reason, in that order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, &Reason)> {
+        self.0.iter().map(|((stream, code), reason)| (*stream, *code, reason))
+    }
+
+    /// A line for people for each of them.
+    pub fn lines(&self) -> Vec<String> {
+        let line = |(stream, code, reason): (&str, &str, &Reason)| {
+            let Reason { count, line, detail } = reason;
+            format!("{stream}: {count} {code}; the first is line {line}: {detail}")
+        };
+        self.iter().map(line).collect()
+    }
 }
 
 enum Decoded {
@@ -76,6 +137,7 @@ enum Decoded {
 
 struct DecodedBatch {
     items: Vec<Decoded>,
+    faults: Faults,
     end: Place,
     raw_read: u64,
     /// The lines, for the original bytes of what the engine rejects.
@@ -101,6 +163,7 @@ fn decode_ahead(
                 }
             };
             let mut items = Vec::with_capacity(batch.lines.len());
+            let mut faults = Faults::default();
             for (i, &(start, end, size)) in batch.lines.iter().enumerate() {
                 let message = &batch.bytes[start..end];
                 let line = batch.first_line + i as u64;
@@ -115,7 +178,9 @@ fn decode_ahead(
                     );
                     Err(Reject::new(RejectCode::TooLarge, detail))
                 } else {
-                    decoder.event(message, || compact_str::format_compact!("line-{line}"))
+                    let id = || compact_str::format_compact!("line-{line}");
+                    faults.begin(line);
+                    decoder.count_event(message, id, &mut faults)
                 };
                 match read {
                     Ok(event) if until_ms.is_some_and(|until| event.ts_ms > until) => {}
@@ -127,6 +192,7 @@ fn decode_ahead(
             }
             let decoded = DecodedBatch {
                 items,
+                faults,
                 end: batch.end,
                 raw_read: raw.load(std::sync::atomic::Ordering::Relaxed),
                 lines: batch,
@@ -139,19 +205,33 @@ fn decode_ahead(
     Ok(receive)
 }
 
-/// How many events of a batch come before the stream can begin.
-fn opening(engine: &Engine, batch: &DecodedBatch) -> usize {
-    let events = batch.items.iter().filter_map(|item| match item {
-        Decoded::Event(event, _) => Some(event.ts_ms),
-        Decoded::Reject(_) => None,
-    });
-    engine.opening(&events.take(OPENING_EVENTS).collect::<Vec<_>>())
+/// When a stream begins, by its first events; `None` without any, or when it has begun.
+pub(crate) fn opening_ms<'a>(
+    engine: &Engine,
+    clock: &Clock,
+    events: impl Iterator<Item = (&'a str, i64)>,
+) -> Option<i64> {
+    if clock.is_set() {
+        return None;
+    }
+    let events = events.take(OPENING_EVENTS);
+    let head: Vec<(u64, i64)> = events.map(|(who, ts_ms)| (engine.voice(who), ts_ms)).collect();
+    // In time is what comes within an hour, for events that may be a day late.
+    let late_max_ms = engine.schema().time().lateness_max_ms / 24;
+    head.get(clock.opening(&head, late_max_ms)).map(|(_, ts_ms)| *ts_ms)
 }
 
-fn out_of_time() -> Reject {
-    let detail = "ts is far from those of the events that follow: \
-                  most of them would be refused or too late after it (time.jump_max, time.lateness_max)";
-    Reject::new(RejectCode::TsJump, detail)
+/// The clock that labels are merged in by: it hears the events before the engine takes them.
+fn merge_clock(engine: &Engine, position: &Position) -> Result<Clock, RunError> {
+    let mut clock = engine.clock();
+    if let (Some(newest_ms), Some(saved)) = (position.newest_ms, &position.clock) {
+        clock.restore(newest_ms, saved).ok_or_else(|| {
+            RunError::Refused(
+                "the clock in this state does not fit its time: the record is damaged\nhint: run again with another --state folder".into(),
+            )
+        })?;
+    }
+    Ok(clock)
 }
 
 /// Runs a whole input through an engine.
@@ -179,10 +259,14 @@ pub fn run(engine: &mut Engine, plan: Plan<'_>) -> Result<Summary, RunError> {
         Summary { rejects: position.rejects, lines: position.place.line, ..Summary::default() };
     let mut dead = Vec::new();
     let label_rejects = labels.take_rejects();
+    summary.faults[1] = labels.faults().clone();
     // Written once: a resumed run has them already.
     if position.place == Place::default() && labels_from == 0 && !position.finished {
         summary.rejects += label_rejects.len() as u64;
         dead.extend(label_rejects);
+    }
+    for letter in &dead {
+        summary.reasons.note(letter);
     }
     position.finished = false;
     if !labels.seek(labels_from, position.labels_sha256) {
@@ -191,9 +275,11 @@ pub fn run(engine: &mut Engine, plan: Plan<'_>) -> Result<Summary, RunError> {
         )));
     }
     let strict = engine.strict_ties();
+    let unfinished = input.unfinished();
+    let (mut events_read, mut events_rejected) = (0u64, 0u64);
     let batches = decode_ahead(input, decoder.clone(), until_ms)?;
     let mut inputs = Vec::with_capacity(2 * BATCH_LINES);
-    let mut newest_ms = position.newest_ms.unwrap_or_else(|| engine.watermark_ms());
+    let mut clock = merge_clock(engine, &position)?;
     let mut since_checkpoint = 0u64;
     let mut failed = None;
     for batch in batches {
@@ -204,29 +290,35 @@ pub fn run(engine: &mut Engine, plan: Plan<'_>) -> Result<Summary, RunError> {
                 break;
             }
         };
+        summary.faults[0].merge(&batch.faults);
         let mut effects = sink.effects();
-        let mut before_opening = opening(engine, &batch);
+        let events = batch.items.iter().filter_map(|item| match item {
+            Decoded::Event(event, _) => Some((event.account.as_str(), event.ts_ms)),
+            Decoded::Reject(_) => None,
+        });
+        if let Some(ts_ms) = opening_ms(engine, &clock, events) {
+            engine.begin_at(ts_ms);
+            clock.begin(ts_ms);
+        }
         for item in batch.items {
             match item {
-                Decoded::Event(_, source) if before_opening > 0 => {
-                    before_opening -= 1;
-                    summary.rejects += 1;
-                    let at = (source.offset as u64).saturating_sub(batch.lines.first_line) as usize;
-                    dead.push(Dead::new(out_of_time(), "events", source, &batch.lines, at));
-                }
                 Decoded::Event(event, source) => {
-                    // Event time of the merge follows what the engine will accept.
-                    if engine.accepts(event.ts_ms, newest_ms) {
-                        newest_ms = newest_ms.max(event.ts_ms);
-                    }
-                    while let Some(label) = labels.next_until(newest_ms, strict, &decoder) {
+                    clock.hear(engine.voice(&event.account), event.ts_ms);
+                    while let Some(label) = labels.next_until(clock.now_ms(), strict, &decoder) {
+                        if label.verdict == Verdict::Erase
+                            && let Some(account) = &label.account
+                        {
+                            clock.forget(engine.voice(account));
+                        }
                         inputs.push(Input::Label(label));
                     }
                     inputs.push(Input::Event(event, source));
                     since_checkpoint += 1;
+                    events_read += 1;
                 }
                 Decoded::Reject(letter) => {
                     summary.rejects += 1;
+                    events_rejected += 1;
                     dead.push(letter);
                 }
             }
@@ -238,6 +330,10 @@ pub fn run(engine: &mut Engine, plan: Plan<'_>) -> Result<Summary, RunError> {
             dead.push(Dead::new(reject, "events", source, &batch.lines, at));
         }
         dead.sort_by_key(|d| (d.stream == "events", d.source.offset));
+        // Labels were noted before the first batch.
+        for letter in dead.iter().filter(|letter| letter.stream == "events") {
+            summary.reasons.note(letter);
+        }
         if let Some(on_effects) = &mut on_effects {
             on_effects(&effects);
         }
@@ -252,15 +348,18 @@ pub fn run(engine: &mut Engine, plan: Plan<'_>) -> Result<Summary, RunError> {
             position.labels = labels.position();
             position.labels_sha256 = labels.taken_sha256();
             position.rejects = summary.rejects;
-            position.newest_ms = Some(newest_ms);
+            position.newest_ms = Some(clock.now_ms());
+            position.clock = Some(clock.saved());
             position.outputs = sink.flush()?;
             store.checkpoint(engine, &position)?;
             summary.checkpoints += 1;
         }
     }
-    // Labels that became known after the last event still clear and feed what comes next.
+    summary.unfinished = unfinished.load(Ordering::Relaxed);
+    // Labels that became known after the last event still clear and feed what comes next. A stream that continues takes them when
+    // their time has come, as if it had never been interrupted.
     let mut effects = sink.effects();
-    if failed.is_none() {
+    if failed.is_none() && summary.unfinished == 0 {
         while let Some(label) = labels.next_until(i64::MAX, false, &decoder) {
             inputs.push(Input::Label(label));
             if inputs.len() >= BATCH_LINES {
@@ -279,14 +378,18 @@ pub fn run(engine: &mut Engine, plan: Plan<'_>) -> Result<Summary, RunError> {
         position.labels = labels.position();
         position.labels_sha256 = labels.taken_sha256();
         position.rejects = summary.rejects;
-        position.newest_ms = Some(newest_ms);
+        position.newest_ms = Some(clock.now_ms());
+        position.clock = Some(clock.saved());
         position.outputs = summary.outputs;
-        position.finished = failed.is_none();
+        position.finished = failed.is_none() && summary.unfinished == 0;
         store.checkpoint(engine, &position)?;
         summary.checkpoints += 1;
     }
     match failed {
         Some(e) => Err(e.into()),
+        None if events_read == 0 && events_rejected > 0 => {
+            Err(RunError::NothingRead { lines: events_rejected, reasons: summary.reasons.lines() })
+        }
         None => Ok(summary),
     }
 }
@@ -342,7 +445,7 @@ pub fn resume(
 ) -> Result<(Lines, Position), RunError> {
     let Places { input, outputs, .. } = *places;
     let Some(position) = store.position()? else {
-        let lines = Lines::open(input)?;
+        let lines = Lines::open(input)?.leaving_unfinished();
         return Ok((lines, start(engine, places)?));
     };
     let versions = engine.versions();
@@ -358,7 +461,7 @@ pub fn resume(
             "a resumed run cuts its outputs back to the last checkpoint; standard output cannot be cut\nhint: give --output FILE".into(),
         ));
     }
-    let lines = Lines::open_at(input, position.place, Some(&position.input))?;
+    let lines = Lines::open_at(input, position.place, Some(&position.input))?.leaving_unfinished();
     let (before, now) = (&position.begun, start(engine, places)?.begun);
     let differs = [
         ("labels", before.labels != now.labels),

@@ -11,8 +11,21 @@ use std::collections::BTreeMap;
 enum Moment {
     /// Milliseconds since 1970; 0 is a moment, not "never".
     Milliseconds(u64),
-    /// As in 2026-01-31T12:00:00Z.
-    Rfc3339(String),
+    /// As in 2026-01-31T12:00:00Z, or the milliseconds as text.
+    Text(String),
+}
+
+/// What a label says.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code)]
+enum Says {
+    /// 1 bad, 0 good.
+    Number(u8),
+    /// true bad, false good.
+    Truth(bool),
+    /// `1`, `true`, `yes`, `bad`, `fraud`; or `0`, `false`, `no`, `good`, `legit`.
+    Text(String),
 }
 
 /// One key, or several.
@@ -73,8 +86,8 @@ struct LabelForm {
     account: Option<String>,
     /// The event; optional when `account` is given.
     event_id: Option<String>,
-    /// 1 bad, 0 good; absent for an erasure.
-    label: Option<u8>,
+    /// Bad or good; absent for an erasure.
+    label: Option<Says>,
     /// When it became known.
     ts: Moment,
     /// Who says so.

@@ -195,6 +195,7 @@ fn every_type_is_the_codes() {
                 None => true,
                 Some(Value::String(text)) => match row.kind.as_str() {
                     "duration" => features::duration::parse_ms(text).is_ok(),
+                    "size" => features::byte_size::parse_bytes(text).is_ok(),
                     "offset" => features::duration::parse_offset_ms(text).is_ok(),
                     "text" | "condition" => true,
                     kind => kind.starts_with("one of"),
@@ -223,8 +224,9 @@ fn blocks() -> Vec<(&'static str, &'static str)> {
 #[test]
 fn every_example_works() {
     let env: BTreeMap<String, String> = [
-        ("DETECTOR_PRIVACY_KEY".to_owned(), "secret".to_owned()),
+        ("DETECTOR_PRIVACY_KEY".to_owned(), "a secret of 16 bytes".to_owned()),
         ("DETECTOR_HTTP_TOKEN".to_owned(), "0123456789abcdef".to_owned()),
+        ("DETECTOR_MODERATORS_TOKEN".to_owned(), "fedcba9876543210".to_owned()),
         ("KAFKA_PASSWORD".to_owned(), "secret".to_owned()),
         ("REDIS_PASSWORD".to_owned(), "secret".to_owned()),
     ]
@@ -258,7 +260,7 @@ fn every_example_works() {
             other => panic!("a block of `{other}` is not checked"),
         }
     }
-    assert_eq!(mapped, 2, "an example for each preset that is not our own form");
+    assert_eq!(mapped, 3, "one by pointers, and one for each preset that is not our own form");
 }
 
 #[test]
@@ -278,7 +280,7 @@ fn the_environment_overrides_as_documented() {
     let documented = env(&[
         ("DETECTOR__GRAPH__LINKS_PER_ACCOUNT_MAX", "512"),
         ("DETECTOR__KINDS__IP__TTL", "3d"),
-        ("DETECTOR__PRIVACY__KEY", "1234"),
+        ("DETECTOR__PRIVACY__KEY", "1234567890123456"),
         ("DETECTOR__RULES", "[]"),
     ]);
     for (name, value) in &documented {
@@ -292,6 +294,6 @@ fn the_environment_overrides_as_documented() {
     let config = detector::config::parse(text, &documented).expect("all are taken");
     assert_eq!(config.graph.links_per_account_max, 512);
     assert_eq!(config.kinds["ip"].ttl, "3d");
-    assert_eq!(config.privacy.key.as_deref(), Some("1234"));
+    assert_eq!(config.privacy.key.as_deref(), Some("1234567890123456"));
     assert!(config.rules.is_empty());
 }

@@ -329,6 +329,7 @@ fn the_shipped_scenarios_run() {
             "cleared",
             "family",
             "farm_found_out",
+            "joe_job",
             "popular_creator",
             "spam_ring",
             "takeover"

@@ -1,5 +1,7 @@
 //! `detector bench`: CPU time per event and stage, and bytes per account, on a fixed workload.
 
+mod messages;
+
 use super::Failure;
 use super::progress::{Progress, cpu_time, grouped, megabytes, memory_now_bytes};
 use super::run::say;
@@ -16,7 +18,7 @@ use std::time::Duration;
 /// over three entities of its own or shared. One thread; times are process CPU time.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  detector bench\n  detector bench --accounts 100000 --events 500000 --json"
+    after_help = "Examples:\n  detector bench\n  detector bench --accounts 100000 --events 500000 --json\n  detector bench --messages"
 )]
 pub struct Args {
     /// Accounts.
@@ -34,6 +36,10 @@ pub struct Args {
     /// Events that are read, scored and written together.
     #[arg(long, default_value_t = 512)]
     batch: usize,
+    /// Measure what single messages cost over a filled state (labels, erasures, an account at its cap of links), and the
+    /// longest step while it was filled.
+    #[arg(long)]
+    messages: bool,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -56,12 +62,17 @@ pub fn run(args: Args) -> Result<(), Failure> {
         || args.trees < 1
         || args.batch < 1
     {
-        return Err(Failure::misused(
+        return Err(Failure::refused(
             "bench needs at least 1000 accounts and events, 1 tree, 2 leaves, 1 event a batch",
         ));
     }
-    let config = crate::config::parse(crate::shipped::BENCH_CONFIG, &BTreeMap::new())
+    let mut config = crate::config::parse(crate::shipped::BENCH_CONFIG, &BTreeMap::new())
         .map_err(|p| Failure::failed(p.join("\n  ")))?;
+    // It measures a state of any size.
+    config.state.memory_max = "1TiB".into();
+    if args.messages {
+        return super::print(&messages::run(&args, config)?);
+    }
     let bare = Engine::new(config.clone(), None, Options::default())
         .map_err(|p| Failure::failed(p.join("\n  ")))?;
     let bundle = random_bundle(&bare, args.trees, args.leaves)?;

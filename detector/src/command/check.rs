@@ -5,10 +5,11 @@ use super::run::say;
 use super::setup::{EngineArgs, engine_of};
 use super::{Failure, print};
 use crate::config;
-use crate::kafka::config::KafkaSection;
+use crate::service::{Begin, Settings};
 use crate::store::redis::RedisSection;
+use crate::telemetry::export::{ExportError, Wanted};
 
-/// Check a configuration and its model: everything that is wrong, at once.
+/// Check a configuration, its model and the environment: all that `run` would refuse.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  detector check --config conf/ --features")]
 pub struct Args {
@@ -25,19 +26,24 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let EngineArgs { model, no_feedback, strict_ties, .. } = &args.engine;
     let engine = engine_of(&loaded, model.as_deref(), *no_feedback, *strict_ties);
     let engine = engine.map_err(|e| problems.push(e.to_string()));
-    if let Some(Err(found)) = loaded.kafka.as_ref().map(KafkaSection::check) {
-        problems.extend(found);
-    }
-    if let Some(Err(found)) = loaded.redis.as_ref().map(RedisSection::validate) {
+    if loaded.kafka.is_some() {
+        // The service: just what it refuses, and what its environment asks for beside the configuration.
+        let settings = Settings::new(
+            loaded.clone(),
+            model.clone(),
+            *strict_ties,
+            Begin::default(),
+            Vec::new(),
+        );
+        problems.extend(settings.err().into_iter().flatten());
+        problems.extend(Wanted::of_process().err().into_iter().flat_map(|ExportError(e)| e));
+    } else if let Some(Err(found)) = loaded.redis.as_ref().map(RedisSection::validate) {
         problems.extend(found);
     }
     let engine = match engine {
         Ok(engine) if problems.is_empty() => engine,
-        Ok(_) => {
-            let text = format!("{}:\n  {}", loaded.file.display(), problems.join("\n  "));
-            return Err(Failure::failed(text));
-        }
-        Err(()) => return Err(Failure::failed(problems.join("\n  "))),
+        Ok(_) => return Err(Failure::refused_file(&loaded.file, &problems)),
+        Err(()) => return Err(Failure::refused(problems.join("\n  "))),
     };
     if args.features {
         print(&(engine.columns().join("\n") + "\n"))?;

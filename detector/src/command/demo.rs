@@ -73,7 +73,7 @@ struct Row {
 
 pub fn run(args: Args) -> Result<(), Failure> {
     let plan = args.platform.plan();
-    plan.check().map_err(Failure::misused)?;
+    plan.check().map_err(Failure::refused)?;
     let (mut events, mut labels, mut truth) = (Vec::new(), Vec::new(), Vec::new());
     let progress = Progress::count("simulate", plan.events);
     write_stream(&plan, &mut events, Some(&mut labels), Some(&mut truth), &mut |n| {

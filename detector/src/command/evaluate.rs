@@ -9,6 +9,7 @@ use crate::evaluate::collect::{Replayed, Slices, Window, replay};
 use crate::evaluate::compare::{self, Compared};
 use crate::evaluate::measure::{Measured, Measuring, ModelInfo, Report, Unit, measure};
 use crate::evaluate::{html, report};
+use crate::sink::files::all_differ;
 use engine::Engine;
 use models::bundle::{Bundle, Kind};
 use std::collections::BTreeMap;
@@ -74,6 +75,8 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<(), Failure> {
     check(&args)?;
+    let report: Vec<&Path> = args.report.iter().map(PathBuf::as_path).collect();
+    all_differ(&[&args.events, &args.labels], &report).map_err(Failure::refused)?;
     let loaded = config::load(&args.engine.config)?;
     let first = one(&args, &loaded, args.engine.model.as_deref())?;
     let second =
@@ -101,7 +104,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 fn check(args: &Args) -> Result<(), Failure> {
     for path in [&args.events, &args.labels] {
         if path == Path::new("-") {
-            return Err(Failure::misused(
+            return Err(Failure::refused(
                 "evaluation reads its input more than once\nhint: give a file instead of `-`",
             ));
         }
@@ -109,20 +112,20 @@ fn check(args: &Args) -> Result<(), Failure> {
     if let (Some(from), Some(to)) = (args.from, args.to.or(args.until))
         && from > to
     {
-        return Err(Failure::misused(format!(
+        return Err(Failure::refused(format!(
             "--from ({from}) is later than the end ({to}): nothing lies between"
         )));
     }
     if let Some(threshold) = args.threshold.filter(|t| !t.is_finite()) {
-        return Err(Failure::misused(format!(
+        return Err(Failure::refused(format!(
             "--threshold ({threshold}) must be a number, such as 0.7"
         )));
     }
     if args.per_day.contains(&0) {
-        return Err(Failure::misused("--per-day counts accounts: at least 1"));
+        return Err(Failure::refused("--per-day counts accounts: at least 1"));
     }
     if args.compare.is_some() && args.repeats == 0 {
-        return Err(Failure::misused(
+        return Err(Failure::refused(
             "--compare needs draws\nhint: leave --repeats at its default",
         ));
     }
@@ -214,6 +217,7 @@ fn engine_and_bundle(
         None => engine::labelfree::bundle(
             engine.schema(),
             &loaded.config.time.half_lives,
+            loaded.config.labels.unit,
             engine.columns(),
             &engine.versions().features,
         )?,

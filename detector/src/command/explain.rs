@@ -3,7 +3,7 @@
 use super::run::say;
 use super::setup::{EngineArgs, engine};
 use super::{Failure, print};
-use crate::http::client;
+use crate::http::client::{self, ClientError};
 use crate::store::embedded::Embedded;
 use engine::Explanation;
 use serde::Deserialize;
@@ -69,7 +69,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             };
             of_state(&of_engine, state, &args)
         }
-        _ => Err(Failure::misused(
+        _ => Err(Failure::refused(
             "there is nothing to ask\nhint: give --config and --state, or --url of a running service",
         )),
     }
@@ -90,7 +90,10 @@ fn of_service(url: &str, args: &Args) -> Result<(), Failure> {
         Format::Dot => format!("/v1/accounts/{segment}/ring"),
         Format::Text | Format::Json => format!("/v1/accounts/{segment}"),
     };
-    let answer = client::get(url, &path, token.as_deref())?;
+    let answer = client::get(url, &path, token.as_deref()).map_err(|e| match e {
+        ClientError::Url { .. } | ClientError::Token => Failure::refused(e),
+        ClientError::Connect { .. } | ClientError::Foreign { .. } => Failure::failed(e),
+    })?;
     if answer.status != 200 {
         return Err(match serde_json::from_slice::<ErrorBody>(&answer.body) {
             Ok(body) if answer.status == 401 => Failure::failed(format!(
@@ -131,7 +134,7 @@ fn show(explanation: &Explanation, format: Format) -> Result<(), Failure> {
 fn of_state(of_engine: &EngineArgs, state: &Path, args: &Args) -> Result<(), Failure> {
     let (mut engine, _) = engine(of_engine)?;
     if !Embedded::exists(state) {
-        return Err(Failure::failed(format!(
+        return Err(Failure::refused(format!(
             "{} is not a state folder\nhint: `detector replay --state-out DIR` or `detector run --state DIR` makes one",
             state.display()
         )));

@@ -9,14 +9,26 @@ use crate::source::files::Lines;
 use crate::survey::{self, Proposal, Survey, SurveyLimits};
 use engine::config::{Config, LabelUnit, Unlabelled};
 use engine::policy::default_rules;
-use features::duration::{format_ms, parse_ms};
+use engine::wire::{Form, MappingConfig, Preset};
+use features::duration::{format_ms, parse_ms, parse_offset_ms};
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
 use std::path::{Path, PathBuf};
 
 /// Look at a stream (and its labels) and write a configuration that fits it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   detector init --events events.ndjson.gz --labels labels.ndjson.gz --out conf/
-  detector init --events events.ndjson --until 2026-03-01 --out conf/   (nothing later has any influence)")]
+  detector init --events events.ndjson --until 2026-03-01 --out conf/   (nothing later has any influence)
+  detector init --events exported.ndjson --mapping mapping.toml --out conf/
+  detector init --events exported.ndjson --mapping cloudevents --out conf/
+
+A mapping says where other shapes have what is read (docs/configuration.md, [mapping]):
+  [mapping]
+  ts = \"/timestamp\"
+  type = \"/event\"
+  account = [\"/userId\", \"/anonymousId\"]
+  entities.device = \"/context/device/id\"")]
 pub struct Args {
     /// Events, one JSON object a line, plain, gzip or zstd.
     #[arg(long)]
@@ -24,6 +36,10 @@ pub struct Args {
     /// Labels, in the same form.
     #[arg(long)]
     labels: Option<PathBuf>,
+    /// Events of another shape: a TOML file with `[mapping]` (and `[time] assume_offset`, where times have none), or the name
+    /// of a preset. It is written into the configuration.
+    #[arg(long, value_name = "FILE|PRESET")]
+    mapping: Option<String>,
     /// Events and labels after this moment have no influence.
     #[arg(long, value_parser = moment)]
     until: Option<i64>,
@@ -38,12 +54,13 @@ pub struct Args {
 pub fn run(args: Args) -> Result<(), Failure> {
     let file = args.out.join("detector.toml");
     if file.exists() && !args.force {
-        return Err(Failure::failed(format!(
+        return Err(Failure::refused(format!(
             "{} exists already\nhint: give another folder to --out, or --force to overwrite it",
             file.display()
         )));
     }
-    let (config, notes) = propose(&args.events, args.labels.as_deref(), args.until)?;
+    let shape = args.mapping.as_deref().map(Shape::read).transpose()?.unwrap_or_default();
+    let (config, notes) = propose(&args.events, args.labels.as_deref(), args.until, shape)?;
     let text = render(&config, &notes, &args)?;
     std::fs::create_dir_all(&args.out)
         .and_then(|()| std::fs::write(&file, text))
@@ -63,13 +80,71 @@ pub fn run(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What a configuration says of the shape of messages, before there is one.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Shape {
+    #[serde(default)]
+    mapping: MappingConfig,
+    #[serde(default)]
+    time: ShapeTime,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct ShapeTime {
+    assume_offset: Option<String>,
+}
+
+impl Shape {
+    /// From a file, or a preset's name.
+    fn read(text: &str) -> Result<Self, Failure> {
+        let preset: Result<Preset, serde::de::value::Error> =
+            Preset::deserialize(text.into_deserializer());
+        if let Ok(preset) = preset {
+            let mapping = MappingConfig { preset: Some(preset), ..MappingConfig::default() };
+            return Ok(Self { mapping, ..Self::default() });
+        }
+        let refused = |why: String| {
+            Failure::refused(format!(
+                "--mapping {text}: {why}\nhint: give a TOML file with [mapping], or one of cloudevents, osprey"
+            ))
+        };
+        let file = std::fs::read_to_string(text).map_err(|e| refused(e.to_string()))?;
+        let shape: Self = toml::from_str(&file).map_err(|e| refused(e.to_string()))?;
+        let wrong = shape.mapping.check();
+        if !wrong.is_empty() {
+            return Err(refused(wrong.join("\n")));
+        }
+        if shape.mapping == MappingConfig::default() {
+            return Err(refused("it has no [mapping]".into()));
+        }
+        Ok(shape)
+    }
+
+    fn assume_offset_ms(&self) -> Result<Option<i64>, Failure> {
+        let offset = self.time.assume_offset.as_deref().map(parse_offset_ms).transpose();
+        offset.map_err(|e| Failure::refused(format!("time.assume_offset: {e}")))
+    }
+
+    /// Writes it into a configuration; pointers to what is not declared there are left out.
+    fn put_into(self, config: &mut Config) {
+        let mut mapping = self.mapping;
+        mapping.entities.retain(|kind, _| config.kinds.contains_key(kind));
+        mapping.attributes.retain(|name, _| config.attributes.contains_key(name));
+        config.mapping = mapping;
+        config.time.assume_offset = self.time.assume_offset;
+    }
+}
+
 /// Surveys the files and makes a configuration with rules.
 pub(super) fn propose(
     events: &Path,
     labels: Option<&Path>,
     until_ms: Option<i64>,
+    shape: Shape,
 ) -> Result<(Config, Vec<String>), Failure> {
-    let mut survey = Survey::new(SurveyLimits { until_ms, ..SurveyLimits::default() });
+    let form = Form::new(&shape.mapping, shape.assume_offset_ms()?);
+    let limits = SurveyLimits { until_ms, ..SurveyLimits::default() };
+    let mut survey = Survey::new(limits).of_form(form);
     let mut unread =
         read(events, "events", &mut |reader, told| survey.survey_events(reader, told))?;
     if let Some(path) = labels {
@@ -83,6 +158,7 @@ pub(super) fn propose(
         .map_err(|e| Failure::failed(format!("{}: {e}", events.display())))?;
     let notes = proposal.notes.clone();
     let mut config = configuration(proposal);
+    shape.put_into(&mut config);
     // Rules depend on which columns there are.
     let loaded = Loaded {
         config: config.clone(),
@@ -111,15 +187,24 @@ fn read(path: &Path, what: &str, take: Take<'_>) -> Result<u64, Failure> {
         Failure::failed(format!("{} cannot be read to its end: {e}", path.display()))
     })?;
     progress.finish();
-    for (reason, (count, first)) in &read.unread {
+    for (code, unread) in &read.unread {
         say(&format!(
-            "{}: {} lines are {}; the first is line {first}",
+            "{}: {} lines cannot be read ({}); the first is line {}: {}",
             path.display(),
-            grouped(*count),
-            reason.text()
+            grouped(unread.lines),
+            code.as_str(),
+            unread.first,
+            unread.detail
         ));
     }
-    Ok(read.unread.values().map(|(count, _)| count).sum())
+    if read.taken == 0 && read.lines > 0 {
+        return Err(Failure::failed(format!(
+            "{}: not one of {} lines could be read as {what}\nhint: is it the right file? events of another shape are read by --mapping (docs/configuration.md, [mapping])",
+            path.display(),
+            grouped(read.lines)
+        )));
+    }
+    Ok(read.unread.values().map(|unread| unread.lines).sum())
 }
 
 fn configuration(proposal: Proposal) -> Config {

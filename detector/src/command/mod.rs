@@ -1,4 +1,4 @@
-//! The commands: one file each. Exit code 0 done, 1 failed, 2 misused.
+//! The commands: one file each, and their exit codes (`EXIT_CODES`).
 
 mod bench;
 mod check;
@@ -17,9 +17,18 @@ mod train;
 pub(crate) mod progress;
 pub(crate) mod setup;
 
+use crate::config::ConfigError;
+use crate::telemetry::export::ExportError;
 use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
+
+/// What `--help` says of exit codes; docs/operations.md has the same table.
+const EXIT_CODES: &str = "Exit codes:
+  0    done, or stopped by SIGTERM or SIGINT
+  1    failed at work: input, disk, brokers or Redis; trying again may help
+  2    refused before any work: arguments, environment, configuration or model
+  130  stopped by a second SIGTERM or SIGINT, without a last checkpoint";
 
 /// Real-time bad-actor detector: streams of events in, enforcement actions out.
 #[derive(Debug, Parser)]
@@ -28,7 +37,8 @@ use std::process::ExitCode;
     version,
     max_term_width = 110,
     subcommand_required = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_help = EXIT_CODES
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -56,7 +66,7 @@ enum Command {
 #[derive(Debug)]
 pub struct Failure {
     text: String,
-    misused: bool,
+    refused: bool,
 }
 
 impl std::fmt::Display for Failure {
@@ -66,14 +76,19 @@ impl std::fmt::Display for Failure {
 }
 
 impl Failure {
-    /// It failed while working.
+    /// It failed at work: exit code 1.
     pub fn failed(text: impl ToString) -> Self {
-        Self { text: text.to_string(), misused: false }
+        Self { text: text.to_string(), refused: false }
     }
 
-    /// It was asked for something that makes no sense.
-    pub fn misused(text: impl ToString) -> Self {
-        Self { text: text.to_string(), misused: true }
+    /// It was refused before any work, for its arguments, environment, configuration or model: exit code 2.
+    pub fn refused(text: impl ToString) -> Self {
+        Self { text: text.to_string(), refused: true }
+    }
+
+    /// A refused configuration, with everything that is wrong with its file.
+    pub fn refused_file(file: &std::path::Path, problems: &[String]) -> Self {
+        Self::refused(format!("{}:\n  {}", file.display(), problems.join("\n  ")))
     }
 
     /// Says it on standard error.
@@ -82,9 +97,9 @@ impl Failure {
         eprintln!("error: {}", self.text);
     }
 
-    /// 1 failed, 2 misused.
+    /// As `EXIT_CODES` says.
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(if self.misused { 2 } else { 1 })
+        ExitCode::from(if self.refused { 2 } else { 1 })
     }
 }
 
@@ -105,6 +120,18 @@ fn print(text: &str) -> Result<(), Failure> {
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::failed(error)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::refused(error)
+    }
+}
+
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Self {
+        Self::refused(error)
     }
 }
 

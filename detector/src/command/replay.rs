@@ -9,7 +9,7 @@ use crate::evaluate::collect::newest_ms;
 use crate::parquet::{RowFile, RowFileError};
 use crate::pipeline::{self, Places, Plan};
 use crate::rows::{Owners, Targets};
-use crate::sink::files::OutputPaths;
+use crate::sink::files::{OutputPaths, all_differ};
 use crate::source::files::Lines;
 use crate::source::labels::LabelFile;
 use crate::store::embedded::Embedded;
@@ -68,12 +68,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
         scores: args.scores_out.clone(),
         dead_letters: args.dead_letters.clone(),
     };
-    let read: Vec<&Path> = std::iter::once(&args.events)
-        .chain(&args.labels)
-        .chain(&args.rows_out)
-        .map(PathBuf::as_path)
-        .collect();
-    outputs.check(&read).map_err(Failure::failed)?;
+    let read: Vec<&Path> =
+        std::iter::once(&args.events).chain(&args.labels).map(PathBuf::as_path).collect();
+    let written = [&args.scores_out, &args.rows_out, &args.actions_out, &args.dead_letters];
+    let written: Vec<&Path> = written.into_iter().flatten().map(PathBuf::as_path).collect();
+    all_differ(&read, &written).map_err(Failure::refused)?;
     let mut rows = args
         .rows_out
         .as_deref()
@@ -87,7 +86,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let store = args.state_out.as_deref().map(Embedded::open).transpose()?;
     let position = match &store {
         Some(store) if store.position()?.is_some() => {
-            return Err(Failure::failed(format!(
+            return Err(Failure::refused(format!(
                 "{} holds a state already\nhint: give a new folder to --state-out",
                 args.state_out.as_deref().unwrap_or(Path::new("")).display()
             )));
@@ -165,7 +164,7 @@ impl Rows {
         let (mut targets, mut now_ms) = (None, 0);
         if let Some(labels) = &args.labels {
             if args.events == Path::new("-") {
-                return Err(Failure::misused(
+                return Err(Failure::refused(
                     "--rows-out with --labels reads the events twice: whether an event without a label is old enough to be called good is known at the end\nhint: give --events FILE",
                 ));
             }

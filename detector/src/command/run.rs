@@ -4,6 +4,7 @@ use super::Failure;
 use super::progress::{Progress, cpu_time, grouped, megabytes, memory_peak_bytes};
 use super::setup::{EngineArgs, engine, moment};
 use crate::config;
+use crate::kafka::skip::Skip;
 use crate::pipeline::{self, Places, Plan};
 use crate::service::{self, Begin, Settings, Stop};
 use crate::sink::files::OutputPaths;
@@ -27,7 +28,8 @@ use std::time::Duration;
 pub struct Args {
     #[command(flatten)]
     engine: EngineArgs,
-    /// Events, one JSON object a line, plain, gzip or zstd; `-` reads standard input. Without it the service runs.
+    /// Events: JSON lines, a JSON array, CSV with a header, or Parquet; plain, gzip or zstd; `-` reads standard input (no Parquet).
+    /// Without it the service runs.
     #[arg(long)]
     input: Option<PathBuf>,
     /// Labels, in the same form.
@@ -57,6 +59,10 @@ pub struct Args {
     /// The service: remove the state in Redis and go on with an empty one, where outputs were committed last.
     #[arg(long, conflicts_with = "input")]
     cold: bool,
+    /// The service: if this partition is stopped at this offset, write a dead letter and continue behind what cannot be read there.
+    /// May be repeated; has no effect anywhere else.
+    #[arg(long, value_name = "TOPIC/PARTITION@OFFSET", conflicts_with = "input")]
+    skip: Vec<Skip>,
 }
 
 pub fn run(args: Args) -> Result<(), Failure> {
@@ -66,7 +72,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             (_, Some(_)) => Begin::Rebuild,
             _ => Begin::Checkpoint,
         };
-        return serve(&args.engine, begin);
+        return serve(&args.engine, begin, args.skip);
     };
     let (mut engine, _) = engine(&args.engine)?;
     engine.want(Wanted { scores: args.scores_out.is_some(), ..Wanted::default() });
@@ -77,7 +83,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     };
     let read: Vec<&Path> =
         std::iter::once(&input).chain(&args.labels).map(PathBuf::as_path).collect();
-    outputs.check(&read).map_err(Failure::failed)?;
+    outputs.check(&read).map_err(Failure::refused)?;
     let store = args.state.as_deref().map(Embedded::open).transpose()?;
     let (lines, position) = match &store {
         Some(store) => {
@@ -127,10 +133,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// The service, until it is asked to stop.
-fn serve(args: &EngineArgs, begin: Begin) -> Result<(), Failure> {
+fn serve(args: &EngineArgs, begin: Begin, skips: Vec<Skip>) -> Result<(), Failure> {
     let loaded = config::load(&args.config)?;
     if loaded.kafka.is_none() {
-        return Err(Failure::misused(format!(
+        return Err(Failure::refused(format!(
             "there is no --input, and {} has no [kafka]: nothing says where events come from\nhint: give --input FILE (or - for standard input), or add [kafka] and [redis] to run the service (docs/operations.md)",
             loaded.file.display()
         )));
@@ -151,7 +157,9 @@ fn serve(args: &EngineArgs, begin: Begin) -> Result<(), Failure> {
         ),
         (None, _) => {}
     }
-    let settings = Settings::new(loaded, args.model.clone(), args.strict_ties, begin)?;
+    let file = loaded.file.clone();
+    let settings = Settings::new(loaded, args.model.clone(), args.strict_ties, begin, skips)
+        .map_err(|problems| Failure::refused_file(&file, &problems))?;
     let stop = Stop::default();
     stop.on_signals()?;
     service::run(&settings, Telemetry::exporting(export.as_ref()), &stop)
@@ -163,6 +171,35 @@ fn serve(args: &EngineArgs, begin: Begin) -> Result<(), Failure> {
 )]
 pub(super) fn say(text: &str) {
     eprintln!("{text}");
+}
+
+/// What could not be read of messages that were taken.
+fn field_faults(engine: &Engine, summary: &pipeline::Summary) -> Vec<serde_json::Value> {
+    let each = ["events", "labels"].into_iter().zip(&summary.faults);
+    let each = each.flat_map(|(of, faults)| faults.iter().map(move |found| (of, found)));
+    each.map(|(of, (field, fault, faulty))| {
+        serde_json::json!({
+            "of": of, "field": field.name(engine.words()), "reason": fault.as_str(),
+            "messages": faulty.messages, "first_line": faulty.first,
+        })
+    })
+    .collect()
+}
+
+/// Says which fields could not be read of messages that were taken.
+pub(super) fn say_field_faults(engine: &Engine, summary: &pipeline::Summary) {
+    for (what, faults) in ["event", "label"].into_iter().zip(&summary.faults) {
+        for (field, fault, faulty) in faults.iter() {
+            say(&format!(
+                "field not read as it is: {} ({}) in {} {what}{}, first in line {}",
+                field.name(engine.words()),
+                fault.as_str(),
+                grouped(faulty.messages),
+                if faulty.messages == 1 { "" } else { "s" },
+                grouped(faulty.first),
+            ));
+        }
+    }
 }
 
 /// Says what a run did and what it cost.
@@ -183,12 +220,19 @@ pub(super) fn report(
     if json {
         let value = serde_json::json!({
             "events": events, "events_total": counts.events, "lines": summary.lines, "rejects": summary.rejects,
-            "redelivered": counts.redelivered, "too_late": counts.too_late, "labels": counts.labels,
+            "field_faults": field_faults(engine, summary),
+            "redelivered": counts.redelivered, "event_id_conflicts": counts.event_id_conflicts, "too_late": counts.too_late, "ahead": counts.ahead, "labels": counts.labels,
             "labels_unjoined": counts.labels_unjoined, "labels_unknown": counts.labels_unknown,
             "actions": counts.actions, "shadow_actions": counts.shadow_actions, "degraded": counts.degraded,
-            "reversals": counts.reversals, "accounts": engine.size().accounts, "entities": engine.size().entities,
+            "reversals": counts.reversals, "malformed_keys": counts.malformed_keys, "ignored_keys": counts.ignored_keys,
+            "suspected_placeholders": counts.suspected_placeholders, "keys_not_kept": counts.keys_not_kept,
+            "accounts_not_kept": counts.accounts_not_kept, "accounts": engine.size().accounts, "entities": engine.size().entities,
             "links": engine.size().links, "seconds": took.as_secs_f64(), "events_per_second": rate,
             "cpu_us_per_event": cpu_us, "memory_peak_bytes": peak, "checkpoints": summary.checkpoints,
+            "rejected": summary.reasons.iter().map(|(stream, code, reason)| serde_json::json!({
+                "stream": stream, "code": code, "count": reason.count, "first_line": reason.line, "detail": reason.detail,
+            })).collect::<Vec<_>>(),
+            "unfinished_bytes": summary.unfinished,
             "versions": {"model": engine.versions().model, "policy": engine.versions().policy, "features": engine.versions().features},
         });
         say(&value.to_string());
@@ -217,12 +261,59 @@ pub(super) fn report(
         grouped(counts.degraded),
         grouped(counts.reversals),
     ));
-    if summary.rejects + counts.redelivered + counts.too_late > 0 {
+    if summary.rejects + counts.redelivered + counts.too_late + counts.ahead > 0 {
         say(&format!(
-            "{} rejects, {} redelivered, {} too late for more than lifetime counts",
+            "{} rejects, {} redelivered, {} too late for more than lifetime counts, {} ahead of the stream's clock",
             grouped(summary.rejects),
             grouped(counts.redelivered),
-            grouped(counts.too_late)
+            grouped(counts.too_late),
+            grouped(counts.ahead)
+        ));
+    }
+    for line in summary.reasons.lines() {
+        say(&format!("  {line}"));
+    }
+    if summary.unfinished > 0 {
+        say(&format!(
+            "the last line has no end yet ({} bytes): it is left for the run that follows",
+            grouped(summary.unfinished)
+        ));
+    }
+    if counts.malformed_keys > 0 {
+        say(&format!(
+            "{} keys do not parse under the form of their kind and are known as they came",
+            grouped(counts.malformed_keys)
+        ));
+    }
+    if counts.keys_not_kept + counts.accounts_not_kept > 0 {
+        say(&format!(
+            "{} keys and the accounts of {} events were not kept: the state was near its bound of {} bytes\n  \
+             hint: raise state.memory_max, or shorten time.account_ttl and the ttl of kinds",
+            grouped(counts.keys_not_kept),
+            grouped(counts.accounts_not_kept),
+            grouped(engine.memory_use().max)
+        ));
+    }
+    if counts.ignored_keys > 0 {
+        say(&format!(
+            "{} keys were ignored as [kinds.NAME] ignore says",
+            grouped(counts.ignored_keys)
+        ));
+    }
+    if counts.suspected_placeholders > 0 {
+        say(&format!(
+            "{} times one key was found on far more accounts than the rest of its kind, as a placeholder is\n  \
+             hint: `detector init` lists such keys, for [kinds.NAME] ignore",
+            grouped(counts.suspected_placeholders)
+        ));
+    }
+    say_field_faults(engine, summary);
+    if counts.event_id_conflicts > 0 {
+        say(&format!(
+            "{} events came with an event_id that their account had used for another event: each was taken under \
+             its own id (event_id#hash of its content)\n  hint: an event_id must name one event; is a session's or a \
+             request's id sent in its place? A client that repeats ids on purpose is worth a look",
+            grouped(counts.event_id_conflicts)
         ));
     }
     if events == 0 && summary.lines == 0 {

@@ -23,7 +23,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let name = args.name.unwrap_or_default();
     let all = schemas::all();
     let Some((_, schema)) = all.iter().find(|(n, _)| *n == name) else {
-        return Err(Failure::misused(format!(
+        return Err(Failure::refused(format!(
             "there is no format {name}\nhint: one of {}",
             names.join(", ")
         )));

@@ -4,11 +4,9 @@ use super::Failure;
 use crate::config::{self, Loaded};
 use engine::{Engine, Options};
 use models::bundle::Bundle;
+use models::limits::FILE_BYTES_MAX;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// Longest file of a bundle that is read.
-const BUNDLE_FILE_BYTES_MAX: u64 = 1 << 30;
 
 /// Which configuration and model, and how the stream is to be read.
 #[derive(Clone, Debug, clap::Args)]
@@ -70,9 +68,8 @@ pub fn engine_with(
     strict_ties: bool,
 ) -> Result<Engine, Failure> {
     let options = Options { no_feedback, strict_ties };
-    Engine::new(loaded.config.clone(), bundle, options).map_err(|problems| {
-        Failure::failed(format!("{}:\n  {}", loaded.file.display(), problems.join("\n  ")))
-    })
+    Engine::new(loaded.config.clone(), bundle, options)
+        .map_err(|problems| Failure::refused_file(&loaded.file, &problems))
 }
 
 /// Reads a bundle from its folder.
@@ -81,7 +78,7 @@ pub fn engine_with(
 /// When a file cannot be read or the bundle is not whole.
 pub fn read_bundle(folder: &Path) -> Result<Bundle, Failure> {
     let fail = |why: String| {
-        Failure::failed(format!(
+        Failure::refused(format!(
             "model bundle {}: {why}\nhint: --model names the folder that holds model.toml",
             folder.display()
         ))
@@ -89,9 +86,17 @@ pub fn read_bundle(folder: &Path) -> Result<Bundle, Failure> {
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(folder).map_err(|e| fail(e.to_string()))? {
         let entry = entry.map_err(|e| fail(e.to_string()))?;
-        let meta = entry.metadata().map_err(|e| fail(e.to_string()))?;
-        if !meta.is_file() || meta.len() > BUNDLE_FILE_BYTES_MAX {
+        // Through links: Kubernetes mounts a volume's files as such.
+        let meta = std::fs::metadata(entry.path()).map_err(|e| fail(e.to_string()))?;
+        if !meta.is_file() {
             continue;
+        }
+        if meta.len() > FILE_BYTES_MAX as u64 {
+            return Err(fail(format!(
+                "{} has {} bytes, {FILE_BYTES_MAX} at most are read; does it belong to the model?",
+                entry.file_name().to_string_lossy(),
+                meta.len()
+            )));
         }
         let bytes = std::fs::read(entry.path()).map_err(|e| fail(e.to_string()))?;
         files.insert(entry.file_name().to_string_lossy().into_owned(), bytes);

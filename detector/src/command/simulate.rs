@@ -4,9 +4,10 @@ use super::Failure;
 use super::progress::{Progress, grouped};
 use super::run::say;
 use crate::simulate::{Plan, write_stream};
+use crate::sink::files::all_differ;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Simulate a platform: events on standard output, labels and the truth beside.
 #[derive(Debug, clap::Args)]
@@ -71,7 +72,13 @@ impl Platform {
 
 pub fn run(args: Args) -> Result<(), Failure> {
     let plan = args.platform.plan();
-    plan.check().map_err(Failure::misused)?;
+    plan.check().map_err(Failure::refused)?;
+    let written: Vec<&Path> = [&args.labels_out, &args.truth_out, &args.events_out]
+        .into_iter()
+        .flatten()
+        .map(PathBuf::as_path)
+        .collect();
+    all_differ(&[], &written).map_err(Failure::refused)?;
     let create = |path: &PathBuf| {
         File::create(path)
             .map(|f| BufWriter::with_capacity(1 << 18, f))

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::progress::{Progress, grouped};
-use super::run::say;
+use super::run::{say, say_field_faults};
 use super::setup::{EngineArgs, engine, moment};
 use crate::pipeline::{self, Plan};
 use crate::rows::{Collector, Owners, Targets};
@@ -58,7 +58,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<(), Failure> {
     if args.events == Path::new("-") {
-        return Err(Failure::misused(
+        return Err(Failure::refused(
             "training reads its events from a file\nhint: give --events FILE",
         ));
     }
@@ -82,6 +82,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             evidence: Some(engine::labelfree::links_and_labels(
                 engine.schema(),
                 half_lives,
+                engine.config().labels.unit,
                 engine.columns(),
             )),
             seed: args.seed,
@@ -249,6 +250,7 @@ fn rows(engine: &mut Engine, args: &Args) -> Result<Table, Failure> {
         took.as_secs_f64(),
         grouped(summary.rejects)
     ));
+    say_field_faults(engine, &summary);
     Ok(table)
 }
 

@@ -158,7 +158,7 @@ fn hash(parts: [&str; 2]) -> u64 {
     hasher.finish()
 }
 
-/// Newest event time that the engine would take, up to `until_ms`: one reading of the stream. -1 for an empty one.
+/// What time the stream's clock says behind its last event, up to `until_ms`: one reading of the stream. -1 for an empty one.
 ///
 /// # Errors
 /// When the stream cannot be read.
@@ -168,23 +168,24 @@ pub fn newest_ms(
     until_ms: Option<i64>,
 ) -> Result<i64, SourceError> {
     let decoder = engine.decoder();
-    let mut newest_ms = engine.watermark_ms();
+    let mut clock = engine.clock();
     let mut lines = Lines::open(events)?;
     while let Some(batch) = lines.next_batch(pipeline::BATCH_LINES)? {
         let read = batch.lines.iter().filter_map(|&(start, end, _)| {
-            Some(decoder.event(&batch.bytes[start..end], || "line".into()).ok()?.ts_ms)
+            let event = decoder.event(&batch.bytes[start..end], || "line".into()).ok()?;
+            Some((event.account, event.ts_ms))
         });
-        let moments: Vec<i64> =
-            read.filter(|ts_ms| until_ms.is_none_or(|until| *ts_ms <= until)).collect();
-        // Nothing was taken yet: the first ones say when the stream begins.
-        let from = if newest_ms < 0 { engine.opening(&moments) } else { 0 };
-        for &ts_ms in &moments[from..] {
-            if engine.accepts(ts_ms, newest_ms) {
-                newest_ms = newest_ms.max(ts_ms);
-            }
+        let events: Vec<_> =
+            read.filter(|(_, ts_ms)| until_ms.is_none_or(|until| *ts_ms <= until)).collect();
+        let head = events.iter().map(|(account, ts_ms)| (account.as_str(), *ts_ms));
+        if let Some(ts_ms) = pipeline::opening_ms(engine, &clock, head) {
+            clock.begin(ts_ms);
+        }
+        for (account, ts_ms) in &events {
+            clock.hear(engine.voice(account), *ts_ms);
         }
     }
-    Ok(newest_ms)
+    Ok(clock.now_ms())
 }
 
 /// Replays `events` through an engine that has seen nothing yet; labels are fed as they became known, and are the truth.
@@ -323,7 +324,7 @@ fn slice_columns(
         let kind = match attribute.kind {
             AttributeKind::Category => SliceKind::Names(attribute.values.clone()),
             AttributeKind::Boolean => SliceKind::Boolean,
-            AttributeKind::Number => SliceKind::Number,
+            AttributeKind::Number | AttributeKind::Age => SliceKind::Number,
         };
         if let Some(at) = place(&format!("event.{name}")) {
             known.push((SliceColumn { name: name.clone(), kind, values: Vec::new() }, at));

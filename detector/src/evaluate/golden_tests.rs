@@ -165,7 +165,10 @@ fn folders_that_are_not_whole_are_refused() {
     scenario(folder.path(), "one", "", r#"{"account":"ann","at_most":"none"}"#);
     std::fs::write(folder.path().join("one/events.ndjson"), "{}\n").unwrap();
     let scenario = &scenarios(folder.path()).unwrap()[0];
-    assert!(
-        run(scenario, &mut engine()).unwrap_err().to_string().contains("1 messages cannot be read")
-    );
+    let error = run(scenario, &mut engine()).unwrap_err().to_string();
+    assert!(error.contains("not one of 1 lines"), "{error}");
+    let good = "{\"ts\":1767225600000,\"type\":\"m\",\"account\":\"a\"}\n{}\n";
+    std::fs::write(folder.path().join("one/events.ndjson"), good).unwrap();
+    let error = run(scenario, &mut engine()).unwrap_err().to_string();
+    assert!(error.contains("1 messages cannot be read"), "{error}");
 }

@@ -1,26 +1,28 @@
-//! The service's HTTP calls, on a thread of their own; `docs/http.md` describes them.
+//! The service's HTTP calls, on a separate thread; `docs/http.md` describes them.
 //!
 //! ```text
 //! request -> limits -> token -> question -> [queue] -> engine's thread, between batches -> answer
 //! ```
 
+mod access;
+mod access_log;
 pub mod client;
-mod guard;
-mod listener;
+mod connections;
 mod queries;
 mod reply;
 mod routes;
 mod settings;
+mod time_share;
 
 pub use queries::{Asking, Queries, Query, queries};
 pub use routes::Context;
-pub use settings::{Settings, Token};
+pub use settings::{Caller, Settings, Token};
 
 use std::io;
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// How long requests that have begun may take when the server stops.
 const STOP_TIME_MAX: Duration = Duration::from_secs(6);
@@ -43,6 +45,17 @@ pub enum HttpError {
         "cannot start the HTTP thread: {0}\nhint: has the process reached a limit of the system (ulimit)?"
     )]
     Thread(io::Error),
+    /// The access log cannot be written.
+    #[error(
+        "cannot open the access log {} (http.access_log): {why}\nhint: is its folder there, and may this user write to it?",
+        .path.display()
+    )]
+    AccessLog {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system says.
+        why: io::Error,
+    },
 }
 
 /// A server that runs. It ends when it is dropped.
@@ -70,11 +83,12 @@ impl Server {
             .build()
             .map_err(HttpError::Thread)?;
         let (stop, stopped) = oneshot::channel();
-        let router = routes::router(context, settings);
+        let header_time_max = settings.header_time_max;
+        let router = routes::router(context, settings)?;
         let thread = std::thread::Builder::new()
             .name("http".into())
             .spawn(move || {
-                runtime.block_on(serve(socket, router, stopped));
+                runtime.block_on(serve(socket, router, header_time_max, stopped));
                 runtime.shutdown_background();
             })
             .map_err(HttpError::Thread)?;
@@ -114,31 +128,25 @@ impl Drop for Server {
 async fn serve(
     socket: std::net::TcpListener,
     router: axum::Router,
+    header_time_max: Duration,
     stopped: oneshot::Receiver<()>,
 ) {
     let socket = match tokio::net::TcpListener::from_std(socket) {
-        Ok(socket) => listener::Bounded::new(socket),
+        Ok(socket) => socket,
         Err(e) => {
-            tracing::error!(error = %e, "HTTP cannot be served");
+            tracing::error!(event = "http_failed", error = %e, "HTTP cannot be served");
             return;
         }
     };
-    let (drain, draining) = oneshot::channel();
-    let serving = axum::serve(socket, router).with_graceful_shutdown(async move {
-        // A server whose handle is gone stops as well.
-        let _ = stopped.await;
-        let _ = drain.send(());
-    });
-    let too_long = async {
-        let _ = draining.await;
-        tokio::time::sleep(STOP_TIME_MAX).await;
-    };
+    let (drain, draining) = watch::channel(false);
+    let mut serving = std::pin::pin!(connections::serve(socket, router, header_time_max, draining));
     tokio::select! {
-        ended = async { serving.await } => {
-            if let Err(e) = ended {
-                tracing::error!(error = %e, "HTTP ended");
-            }
-        }
-        () = too_long => tracing::warn!("requests were cut off at the stop"),
+        () = serving.as_mut() => return,
+        // A server whose handle is gone stops as well.
+        _ = stopped => {}
+    }
+    let _ = drain.send(true);
+    if tokio::time::timeout(STOP_TIME_MAX, serving).await.is_err() {
+        tracing::warn!(event = "http_cut_off", "requests cut off at shutdown");
     }
 }

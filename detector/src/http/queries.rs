@@ -1,6 +1,7 @@
-//! Questions to the engine. Its thread owns it, so they wait in a bounded queue until that thread asks for them,
-//! between two batches.
+//! Questions to the engine. Its thread owns it, so they wait in a bounded queue until that thread asks for them, between two
+//! batches, and get a share of its time.
 
+use super::time_share::TimeShare;
 use crate::telemetry::{Queue, Telemetry};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use engine::effects::SourceRef;
@@ -15,6 +16,8 @@ const WAITING_MAX: usize = 64;
 /// Questions that are answered between two batches, and for how long at most; the last one may take longer.
 const BETWEEN_BATCHES_MAX: usize = 4;
 const BETWEEN_BATCHES_TIME: Duration = Duration::from_millis(2);
+/// Questions get one part in this many of the thread's time: 2 %.
+const SHARE_PARTS: u32 = 50;
 
 /// A question, and where its answer goes.
 pub enum Query {
@@ -59,6 +62,7 @@ pub struct Queries {
     telemetry: Telemetry,
     /// Of the model and policy that decided last.
     finisher: Mutex<Option<(Arc<Versions>, Arc<Finisher>)>>,
+    share: Mutex<TimeShare>,
 }
 
 /// The other end.
@@ -78,7 +82,9 @@ pub(crate) enum NotAsked {
 #[must_use]
 pub fn queries(telemetry: &Telemetry) -> (Asking, Queries) {
     let (send, waiting) = bounded(WAITING_MAX);
-    (Asking(send), Queries { waiting, telemetry: telemetry.clone(), finisher: Mutex::new(None) })
+    let share = Mutex::new(TimeShare::new(SHARE_PARTS, Instant::now()));
+    let finisher = Mutex::new(None);
+    (Asking(send), Queries { waiting, telemetry: telemetry.clone(), finisher, share })
 }
 
 impl Asking {
@@ -91,8 +97,8 @@ impl Asking {
 }
 
 impl Queries {
-    /// Answers a few of the questions that wait, and returns how many. Never waits. The engine's thread calls it
-    /// between batches; when nothing waits, it costs some nanoseconds.
+    /// Answers a few of the questions that wait, and returns how many: none while they have used up their share of the thread's time.
+    /// Never waits. The engine's thread calls it between batches; when nothing waits, it costs some nanoseconds.
     pub fn answer(&self, engine: &mut Engine) -> usize {
         let waiting = self.waiting.len();
         self.telemetry.queue_depth(Queue::Queries, waiting);
@@ -100,6 +106,10 @@ impl Queries {
             return 0;
         }
         let begun = Instant::now();
+        let mut share = self.share.lock().unwrap_or_else(PoisonError::into_inner);
+        if !share.has_time(begun) {
+            return 0;
+        }
         let mut answered = 0;
         while answered < BETWEEN_BATCHES_MAX && begun.elapsed() < BETWEEN_BATCHES_TIME {
             let Ok(query) = self.waiting.try_recv() else { break };
@@ -109,6 +119,7 @@ impl Queries {
             query.answer(engine, &mut |engine| self.finisher(engine));
             answered += 1;
         }
+        share.used(begun.elapsed());
         self.telemetry.answered(answered as u64);
         answered
     }

@@ -1,9 +1,11 @@
 //! What is answered.
 
-use super::guard;
+use super::HttpError;
+use super::access;
+use super::access_log::AccessLog;
 use super::queries::{Asking, NotAsked, Query};
 use super::reply::Problem;
-use super::settings::{Settings, Token};
+use super::settings::{Caller, Settings};
 use crate::health::{Health, State as ServiceState};
 use crate::telemetry::Telemetry;
 use axum::Json;
@@ -42,7 +44,8 @@ pub struct Context {
 /// A context, and what requests have to show.
 pub(super) struct App {
     pub context: Context,
-    pub token: Option<Token>,
+    pub callers: Vec<Caller>,
+    pub access_log: AccessLog,
     pub requests: Semaphore,
     pub request_time_max: Duration,
 }
@@ -63,10 +66,11 @@ struct ScoredV1 {
     versions: VersionsV1,
 }
 
-pub(super) fn router(context: Context, settings: &Settings) -> Router {
+pub(super) fn router(context: Context, settings: &Settings) -> Result<Router, HttpError> {
     let app = Arc::new(App {
         context,
-        token: settings.token.clone(),
+        callers: settings.callers.clone(),
+        access_log: AccessLog::open(settings.access_log.as_deref())?,
         requests: Semaphore::new(REQUESTS_MAX),
         request_time_max: settings.request_time_max,
     });
@@ -74,8 +78,8 @@ pub(super) fn router(context: Context, settings: &Settings) -> Router {
         .route("/v1/accounts/{account}", get(account))
         .route("/v1/accounts/{account}/ring", get(ring))
         .route("/v1/score", post(score))
-        .layer(middleware::from_fn_with_state(app.clone(), guard::authorised));
-    Router::new()
+        .layer(middleware::from_fn_with_state(app.clone(), access::authorised));
+    let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -95,8 +99,9 @@ pub(super) fn router(context: Context, settings: &Settings) -> Router {
             )
         })
         .layer(DefaultBodyLimit::max(engine::limits::MESSAGE_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(app.clone(), guard::within_limits))
-        .with_state(app)
+        .layer(middleware::from_fn_with_state(app.clone(), access::within_limits))
+        .with_state(app);
+    Ok(router)
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {

@@ -2,7 +2,9 @@
 
 use super::config::{Delivery, KafkaSection};
 use super::heard::Heard;
+use super::outcome::Outcome;
 use super::token::{self, Tokens};
+use crate::rights::{self, Resource};
 use rdkafka::admin::AdminClient;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::FromClientConfigAndContext;
@@ -29,26 +31,17 @@ impl Trouble {
         let code = error.rdkafka_error_code();
         let hint = code.and_then(hint).unwrap_or_default();
         let said = format!("{what}: {error}{hint}");
-        match code {
-            Some(
-                RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::GroupAuthorizationFailed
-                | RDKafkaErrorCode::ClusterAuthorizationFailed
-                | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
-                | RDKafkaErrorCode::SaslAuthenticationFailed
-                | RDKafkaErrorCode::Authentication
-                | RDKafkaErrorCode::UnsupportedSASLMechanism
-                | RDKafkaErrorCode::SSL
-                | RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::MessageSizeTooLarge,
-            ) => Self::Fatal(said),
+        match code.map(|code| (Outcome::of(code), code)) {
+            // The brokers do not all learn of a new partition at the same time.
+            Some((_, RDKafkaErrorCode::UnknownPartition)) => Self::StartOver(said),
+            Some((Outcome::Refused | Outcome::Unusable, _)) => Self::Fatal(said),
+            Some((_, RDKafkaErrorCode::MessageSizeTooLarge)) => Self::Fatal(said),
             _ => Self::StartOver(said),
         }
     }
 }
 
-pub(super) fn hint(code: RDKafkaErrorCode) -> Option<&'static str> {
+pub(crate) fn hint(code: RDKafkaErrorCode) -> Option<&'static str> {
     Some(match code {
         RDKafkaErrorCode::SSL => {
             "\nhint: is ca_file in [kafka.security] that of the brokers, do their certificates name the hosts in bootstrap, and is the port one with TLS?"
@@ -59,17 +52,11 @@ pub(super) fn hint(code: RDKafkaErrorCode) -> Option<&'static str> {
         RDKafkaErrorCode::SaslAuthenticationFailed | RDKafkaErrorCode::Authentication => {
             "\nhint: check mechanism, username and password in [kafka.security] (or sasl.* in [kafka] properties)"
         }
-        RDKafkaErrorCode::TopicAuthorizationFailed => {
-            "\nhint: the user needs READ and DESCRIBE on events, labels, actions and journal, and WRITE on actions, scores, dead letters and journal"
-        }
-        RDKafkaErrorCode::ClusterAuthorizationFailed => {
-            "\nhint: the user needs WRITE on actions, scores, dead letters and journal; brokers before 2.8 also want IDEMPOTENT_WRITE on the cluster"
-        }
-        RDKafkaErrorCode::GroupAuthorizationFailed => {
-            "\nhint: the user needs READ on the group named in [kafka] group"
-        }
+        RDKafkaErrorCode::TopicAuthorizationFailed => rights::hint(Resource::Topic),
+        RDKafkaErrorCode::ClusterAuthorizationFailed => rights::cluster_hint(),
+        RDKafkaErrorCode::GroupAuthorizationFailed => rights::hint(Resource::Group),
         RDKafkaErrorCode::TransactionalIdAuthorizationFailed => {
-            "\nhint: the user needs WRITE and DESCRIBE on the transactional id, which is the group's name; or set delivery = \"at_least_once\""
+            rights::hint(Resource::TransactionalId)
         }
         RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
             "\nhint: create the topic first; the detector makes none"
@@ -87,6 +74,7 @@ pub(super) fn hint(code: RDKafkaErrorCode) -> Option<&'static str> {
 }
 
 /// A client's settings, and where its tokens come from.
+#[derive(Clone)]
 pub struct Settings {
     config: ClientConfig,
     tokens: Result<Option<Arc<Tokens>>, String>,
@@ -140,6 +128,10 @@ pub fn consumer(section: &KafkaSection) -> Settings {
         ("fetch.min.bytes", "8192"),
         ("queued.min.messages", "100000"),
         ("queued.max.messages.kbytes", "65536"),
+        // One answer may hold 1 MB of each partition, up to this: the memory of a replay does not grow with the partitions.
+        ("fetch.max.bytes", "16777216"),
+        // A batch that a disk or a network has changed is an error, not other messages.
+        ("check.crcs", "true"),
         // A broker that comes back is met again within a second; ten is librdkafka's default.
         ("reconnect.backoff.max.ms", "1000"),
     ] {

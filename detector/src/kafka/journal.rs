@@ -22,8 +22,8 @@ impl std::fmt::Display for Tp {
 /// Next offset to take, by partition.
 pub type Offsets = BTreeMap<Tp, i64>;
 
-/// Messages of one partition that were taken one after the other: offsets `from` to `to`, both of messages that exist, `messages` of
-/// them (offsets have gaps).
+/// Messages of one partition that were taken one after the other: offsets `from` to `to`, both of messages that exist, `n` of
+/// them (offsets have gaps). With `n` 0 they were passed over, because a person said so: a follower passes over them, too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// Topic.
@@ -42,6 +42,16 @@ impl Run {
     /// The partition.
     pub fn tp(&self) -> Tp {
         Tp { topic: self.t.clone(), partition: self.p }
+    }
+
+    /// What was passed over: offsets `from` to before `to`.
+    pub fn passed_over(tp: &Tp, from: i64, to: i64) -> Self {
+        Self { t: tp.topic.clone(), p: tp.partition, from, to: to - 1, n: 0 }
+    }
+
+    /// Whether it was not taken.
+    pub fn is_passed_over(&self) -> bool {
+        self.n == 0
     }
 }
 
@@ -102,6 +112,11 @@ impl Reading {
         self.writer.as_deref()
     }
 
+    /// Whether the next record counts, unless it was there before.
+    pub fn may_count(&self, record: &Record) -> bool {
+        record.takes_over() || self.writer == record.writer
+    }
+
     /// Whether the next record counts.
     pub fn counts(&mut self, record: &Record) -> bool {
         if record.takes_over() {
@@ -144,7 +159,7 @@ pub enum Entry {
 /// Appends a message to the runs of a batch.
 pub fn push(runs: &mut Vec<Run>, topic: &str, partition: i32, offset: i64) {
     match runs.last_mut() {
-        Some(run) if run.p == partition && run.t == topic => {
+        Some(run) if run.p == partition && run.t == topic && !run.is_passed_over() => {
             run.to = offset;
             run.n += 1;
         }

@@ -9,7 +9,8 @@ mod work;
 
 use super::bell::Bell;
 use super::client::Trouble;
-use super::journal::{Entry, Offsets, Run, Stood};
+use super::journal::{Entry, Offsets, Run, Stood, Tp};
+use super::signature::Strangers;
 use super::source::DeadMessage;
 use crate::telemetry::Telemetry;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -17,6 +18,7 @@ use engine::Finisher;
 use engine::effects::Effects;
 pub use producer::{Context, Prepared};
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::CStr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Header of an action: the hour since the epoch, in event time, whose cap it counts in. Whoever puts actions back needs it, since the
 /// topic has no order between its partitions.
-pub const CAP_HOUR: &str = "ce_caphour";
+pub const CAP_HOUR: &CStr = c"ce_caphour";
 
 /// A batch's outputs.
 #[derive(Debug)]
@@ -58,6 +60,8 @@ pub struct Committed {
     pub journal: i64,
     /// Next offset of the actions, by partition.
     pub actions: BTreeMap<i32, i64>,
+    /// The number of the newest record of both.
+    pub number: u64,
 }
 
 /// What the thread is asked for.
@@ -105,11 +109,15 @@ impl Prepared {
         telemetry: Telemetry,
     ) -> Result<Publisher, Trouble> {
         let Beginning { anew, start, at, committed } = beginning;
+        let actions = committed.actions.iter();
+        let actions = actions.map(|(p, o)| ((self.section.actions.clone(), *p), *o));
+        let ends = actions.chain([((self.section.journal.clone(), 0), committed.journal)]);
+        if let Ok(mut gaps) = self.deliveries.gaps.lock() {
+            let tp = |(topic, partition)| Tp { topic, partition };
+            gaps.begin(ends.clone().map(|(of, end)| (tp(of), end)).collect());
+        }
         if let Ok(mut next) = self.deliveries.next.lock() {
-            next.insert((self.section.journal.clone(), 0), committed.journal);
-            next.extend(
-                committed.actions.iter().map(|(p, o)| ((self.section.actions.clone(), *p), *o)),
-            );
+            next.extend(ends);
         }
         let (to, queue) = bounded(BATCHES_MAX);
         let (give_back, spare) = bounded(BATCHES_MAX);
@@ -117,6 +125,7 @@ impl Prepared {
         let at = at.iter().map(|(tp, o)| (tp.topic.clone(), tp.partition, *o)).collect();
         let epoch = self.epoch;
         let bell = self.deliveries.bell.clone();
+        let journal = self.section.journal.clone();
         let mut work = Work {
             prepared: self,
             finisher,
@@ -130,6 +139,8 @@ impl Prepared {
             stood: Stood::new(),
             waiting: VecDeque::new(),
             produced_ms: Vec::new(),
+            strangers: Strangers::new(&journal, telemetry.clone()),
+            looking: Arc::default(),
             telemetry,
         };
         let body = move || {

@@ -1,5 +1,5 @@
-//! Whether topics reach back as far as a start may have to read again. What does not would only be noticed when it is needed, so it
-//! is looked for at the start.
+//! Settings of topics that matter later: whether they reach back as far as a start may have to read again, and who sets the time of
+//! their messages. Either would only be noticed when it is needed, so both are checked at the start.
 
 use super::client::{self, Trouble};
 use super::config::KafkaSection;
@@ -19,6 +19,9 @@ struct Kept {
     bytes: Option<i64>,
     cleanup: String,
     compaction_lag_ms: Option<i64>,
+    /// `message.timestamp.type`: who sets the time of a message.
+    time_set_by: Option<String>,
+    batch_bytes: Option<i64>,
 }
 
 impl Kept {
@@ -31,7 +34,14 @@ impl Kept {
             bytes: number("retention.bytes"),
             cleanup: value("cleanup.policy").unwrap_or("delete").into(),
             compaction_lag_ms: number("min.compaction.lag.ms"),
+            time_set_by: value("message.timestamp.type").map(str::to_owned),
+            batch_bytes: number("max.message.bytes"),
         }
+    }
+
+    /// Whether a producer sets the time of messages, and with it, in an input, the time up to which events are taken.
+    fn time_is_the_producers(&self) -> bool {
+        self.time_set_by.as_deref().is_some_and(|set| set != "LogAppendTime")
     }
 
     fn deletes(&self) -> bool {
@@ -73,6 +83,22 @@ impl Kept {
     }
 }
 
+/// The longest answer that the client takes from a broker, in bytes: librdkafka's default, or as configured.
+fn answer_bytes_max(section: &KafkaSection) -> i64 {
+    const NAME: &str = "receive.message.max.bytes";
+    let configured = section.consumer.get(NAME).or_else(|| section.properties.get(NAME));
+    configured.and_then(|value| value.parse().ok()).unwrap_or(100_000_000)
+}
+
+/// A batch that the client does not take would break its connection over and over, and with it all partitions that the broker leads.
+fn too_large(kept: &Kept, answer_bytes_max: i64) -> Option<String> {
+    let bytes = kept.batch_bytes.filter(|bytes| *bytes >= answer_bytes_max)?;
+    Some(format!(
+        "topic `{}` takes batches of up to {bytes} bytes (max.message.bytes), and the client takes answers of up to {answer_bytes_max} (receive.message.max.bytes)\n  hint: lower max.message.bytes of the topic, or raise \"receive.message.max.bytes\" in consumer of [kafka]",
+        kept.topic
+    ))
+}
+
 /// Looks at all topics that are read again at a start; `window` is how far back that may be. What is only doubtful goes to the log.
 ///
 /// # Errors
@@ -95,15 +121,28 @@ pub fn check(section: &KafkaSection, window: Duration) -> Result<(), Trouble> {
         .enable_time()
         .build()
         .map_err(|e| Trouble::Fatal(format!("cannot start a runtime: {e}")))?;
-    let read_again = section.events.iter().chain(&section.labels);
+    let inputs = section.events.iter().chain(&section.labels).map(|topic| (topic, true));
+    let own = [&section.actions, &section.journal].map(|topic| (topic, false));
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
-    for topic in read_again.chain([&section.actions, &section.journal]) {
+    for (topic, input) in inputs.chain(own) {
         let options = AdminOptions::new().request_timeout(Some(PATIENCE));
         let asked = [ResourceSpecifier::Topic(topic)];
         let found = runtime.block_on(admin.describe_configs(&asked, &options));
         match found.map(|mut found| found.pop()) {
             Ok(Some(Ok(found))) => {
-                Kept::of(topic, &found).judge(window, &mut problems, &mut warnings);
+                let kept = Kept::of(topic, &found);
+                kept.judge(window, &mut problems, &mut warnings);
+                if input && kept.time_is_the_producers() {
+                    tracing::warn!(
+                        event = "topic_time_set_by_producers",
+                        topic,
+                        hint = format!(
+                            "kafka-configs.sh --bootstrap-server HOST:PORT --alter --entity-type topics --entity-name {topic} --add-config message.timestamp.type=LogAppendTime"
+                        ),
+                        "producers set the time of messages, one ahead moves the clock"
+                    );
+                }
+                problems.extend(too_large(&kept, answer_bytes_max(section)));
             }
             // The right to see it is not needed for anything else.
             Ok(Some(Err(code))) => {
@@ -126,6 +165,35 @@ pub fn check(section: &KafkaSection, window: Duration) -> Result<(), Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rdkafka::admin::{ConfigEntry, ConfigSource, OwnedResourceSpecifier};
+
+    /// What a broker says of a topic.
+    fn said(settings: &[(&str, &str)]) -> ConfigResource {
+        let entry = |(name, value): &(&str, &str)| ConfigEntry {
+            name: (*name).into(),
+            value: Some((*value).into()),
+            source: ConfigSource::DynamicTopic,
+            is_read_only: false,
+            is_default: false,
+            is_sensitive: false,
+        };
+        ConfigResource {
+            specifier: OwnedResourceSpecifier::Topic("events".into()),
+            entries: settings.iter().map(entry).collect(),
+        }
+    }
+
+    #[test]
+    fn time_is_the_producers_unless_the_broker_says_otherwise() {
+        for (set, expected) in [
+            (&[("message.timestamp.type", "CreateTime")][..], true),
+            (&[("message.timestamp.type", "LogAppendTime")], false),
+            // A broker that does not tell is not accused.
+            (&[("retention.ms", "1")], false),
+        ] {
+            assert_eq!(Kept::of("events", &said(set)).time_is_the_producers(), expected, "{set:?}");
+        }
+    }
 
     const WINDOW: Duration = Duration::from_secs(600);
     const DAY_MS: i64 = 24 * 3_600_000;
@@ -152,5 +220,30 @@ mod tests {
         assert_eq!(judged(late), (0, 0));
         let small = Kept { bytes: Some(1 << 30), ..kept("delete", 7 * DAY_MS) };
         assert_eq!(judged(small), (0, 1));
+    }
+
+    #[test]
+    fn batches_that_the_client_would_not_take_are_a_problem() {
+        let mut section = KafkaSection::default();
+        let of = |bytes| Kept { topic: "events".into(), batch_bytes: bytes, ..Kept::default() };
+        assert_eq!(answer_bytes_max(&section), 100_000_000);
+        for (bytes, is_good) in [
+            (None, true),
+            (Some(1_048_588), true),
+            (Some(99_999_999), true),
+            (Some(100_000_000), false),
+        ] {
+            assert_eq!(
+                too_large(&of(bytes), answer_bytes_max(&section)).is_none(),
+                is_good,
+                "{bytes:?}"
+            );
+        }
+        section.properties.insert("receive.message.max.bytes".into(), "200000000".into());
+        assert!(too_large(&of(Some(150_000_000)), answer_bytes_max(&section)).is_none());
+        section.consumer.insert("receive.message.max.bytes".into(), "120000000".into());
+        let said =
+            too_large(&of(Some(150_000_000)), answer_bytes_max(&section)).expect("a problem");
+        assert!(said.contains("150000000") && said.contains("120000000"), "{said}");
     }
 }

@@ -1,20 +1,19 @@
 //! Messages out of Kafka, decoded, in batches, by a thread of their own.
 
 use super::bell::{self, Bell, RingsAtEnd};
-use super::client::{QuietConsumer, Trouble};
+use super::client::Trouble;
+use super::fetcher::{FetchError, Fetched, Fetcher};
 use super::journal::{self, Offsets, Run, Tp};
-use super::stands::Stands;
-use crate::registry::{NoJson, Registry};
-use crate::telemetry::{Queue, Telemetry};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, unbounded};
+use super::polling::{Polling, ToEngine};
+use crate::registry::{NoJson, Pending, Registry};
+use crate::telemetry::Telemetry;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use engine::Input;
 use engine::effects::SourceRef;
 use engine::limits::DEAD_LETTER_BYTES_MAX;
-use engine::wire::{Decoder, Reject};
-use rdkafka::consumer::Consumer;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Timestamp};
-use rdkafka::{Message, Offset, TopicPartitionList};
+use engine::wire::{Decoder, Faults, Reject};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -26,8 +25,6 @@ use std::time::{Duration, Instant};
 pub const BATCH_MESSAGES: usize = 512;
 /// Decoded batches that may wait for the engine; beyond that the consumer is not polled, and its own queue fills to its bound.
 const BATCHES_MAX: usize = 16;
-/// With nothing to read, changes and the stop are looked for this often.
-const LOOK_AROUND: Duration = Duration::from_millis(50);
 /// One message in so many is timed: looking at the clock costs as much as a good part of one.
 const TIMED: usize = 16;
 
@@ -105,7 +102,14 @@ impl Originals {
     }
 }
 
-fn dead(reject: Reject, tp: Tp, offset: i64, key: Option<&[u8]>, payload: &[u8]) -> DeadMessage {
+/// What becomes of a message that could not be read.
+pub fn dead(
+    reject: Reject,
+    tp: Tp,
+    offset: i64,
+    key: Option<&[u8]>,
+    payload: &[u8],
+) -> DeadMessage {
     DeadMessage {
         reject,
         tp,
@@ -130,6 +134,8 @@ pub struct Batch {
     pub runs: Vec<Run>,
     /// Bytes of the events among `inputs`.
     pub originals: Originals,
+    /// What could not be read of messages that were taken; see [`Batch::place`].
+    pub faults: Faults,
     /// When the first message of it was handed out by the client.
     pub begun: Option<Instant>,
     /// How long those took to decode that were timed, and how many that were.
@@ -137,11 +143,67 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// The message that a place among its faults stands for: its run, and its offset.
+    pub fn place(&self, place: u64) -> Option<(&Run, i64)> {
+        let run = self.runs.get((place >> 32) as usize)?;
+        Some((run, run.from + (place & u64::from(u32::MAX)) as i64))
+    }
+
+    /// The next message begins; it is the last one of the runs.
+    fn begin_faults(&mut self, offset: i64) {
+        let run = self.runs.len().saturating_sub(1);
+        let from = self.runs.get(run).map_or(offset, |run| run.from);
+        let behind = u64::try_from(offset - from).unwrap_or(0);
+        self.faults.begin((run as u64) << 32 | behind.min(u32::MAX.into()));
+    }
+
+    /// Whether it is to be stepped before more is added.
+    pub fn is_full(&self) -> bool {
+        let messages = self.inputs.len() + self.dead.len();
+        messages as u64 + self.skipped >= BATCH_MESSAGES as u64
+    }
+
     /// How long all of them took to decode, going by those that were timed.
     pub fn decoded(&self) -> Duration {
         let (took, timed) = self.timed;
         let messages = u32::try_from(self.inputs.len() + self.dead.len()).unwrap_or(u32::MAX);
         took.checked_div(timed).unwrap_or_default() * messages
+    }
+}
+
+/// A message, in the memory of the client or a copy.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// Key, if it has one.
+    pub key: Option<&'a [u8]>,
+    /// Payload, if it has one.
+    pub payload: Option<&'a [u8]>,
+    /// Its time as Kafka has it, in milliseconds since the epoch.
+    pub taken_ms: Option<i64>,
+}
+
+impl<'a> Incoming<'a> {
+    /// A message in the client's memory.
+    pub fn of(message: &'a Fetched<'_>) -> Self {
+        Self {
+            topic: message.topic(),
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key(),
+            payload: message.payload(),
+            taken_ms: message.timestamp_ms(),
+        }
+    }
+
+    /// Topic and partition.
+    pub fn tp(&self) -> Tp {
+        Tp { topic: self.topic.into(), partition: self.partition }
     }
 }
 
@@ -153,8 +215,6 @@ pub struct Reader {
     events: usize,
     clock_ahead_max_ms: i64,
     registry: Option<Arc<Registry>>,
-    /// Any of these ends a wait for the registry.
-    stops: Vec<Arc<AtomicBool>>,
 }
 
 impl Reader {
@@ -167,34 +227,34 @@ impl Reader {
         registry: Option<Arc<Registry>>,
     ) -> Self {
         let topics = events.iter().chain(labels).cloned().collect();
-        let (events, stops) = (events.len(), Vec::new());
-        Self { decoder, topics, events, clock_ahead_max_ms, registry, stops }
+        let events = events.len();
+        Self { decoder, topics, events, clock_ahead_max_ms, registry }
     }
 
-    /// Gives up a wait for the schema registry once `stop` is set.
-    #[must_use]
-    pub fn until(mut self, stop: Arc<AtomicBool>) -> Self {
-        self.stops.push(stop);
-        self
+    /// Counts the answers of the schema registry: after another one, what waited may be read.
+    pub fn answers(&self) -> u64 {
+        self.registry.as_ref().map_or(0, |registry| registry.answers())
     }
 
-    /// Whether reading this message may have to wait.
-    pub fn may_wait(&self, message: &BorrowedMessage<'_>) -> bool {
-        let registry = self.registry.as_ref().zip(message.payload());
-        registry.is_some_and(|(registry, payload)| registry.asks_for(payload))
+    /// Has the schema of a message asked for that has to wait for others before it.
+    pub fn announce(&self, message: &Incoming<'_>) {
+        if let (Some(payload), Some(registry)) = (message.payload, &self.registry) {
+            registry.announce(payload);
+        }
     }
 
-    /// Adds a message to a batch. False: it was not added, because its schema was waited for and the wait was given up.
-    #[must_use]
-    pub fn read(&self, message: &BorrowedMessage<'_>, batch: &mut Batch) -> bool {
+    /// Adds a message to a batch; it is not added while its schema is not known. Never waits.
+    ///
+    /// # Errors
+    /// Since when its schema is asked for, and why there is no answer.
+    pub fn read(&self, message: &Incoming<'_>, batch: &mut Batch) -> Result<(), Pending> {
         let is_timed = (batch.inputs.len() + batch.dead.len()).is_multiple_of(TIMED);
         let begun = is_timed.then(Instant::now);
-        let stop = || self.stops.iter().any(|stop| stop.load(Ordering::Relaxed));
-        let json = match (message.payload(), &self.registry) {
-            (Some(payload), Some(registry)) => match registry.json(payload, &stop) {
+        let json = match (message.payload, &self.registry) {
+            (Some(payload), Some(registry)) => match registry.json(payload) {
                 Ok(json) => Ok(json),
                 Err(NoJson::Reject(reject)) => Err(reject),
-                Err(NoJson::Stopped) => return false,
+                Err(NoJson::Pending(pending)) => return Err(pending),
             },
             (payload, _) => Ok(Cow::Borrowed(payload.unwrap_or_default())),
         };
@@ -203,39 +263,31 @@ impl Reader {
             let (took, timed) = batch.timed;
             batch.timed = (took + begun.elapsed(), timed + 1);
         }
-        true
+        Ok(())
     }
 
-    fn take(
-        &self,
-        message: &BorrowedMessage<'_>,
-        json: Result<Cow<'_, [u8]>, Reject>,
-        batch: &mut Batch,
-    ) {
-        let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
+    fn take(&self, message: &Incoming<'_>, json: Result<Cow<'_, [u8]>, Reject>, batch: &mut Batch) {
+        let Incoming { topic, partition, offset, key, taken_ms, .. } = *message;
         journal::push(&mut batch.runs, topic, partition, offset);
         batch.begun.get_or_insert_with(Instant::now);
-        let Some(payload) = message.payload() else {
+        batch.begin_faults(offset);
+        let Some(payload) = message.payload else {
             batch.skipped += 1;
             return;
         };
         let number = self.topics.iter().position(|t| t == topic).unwrap_or(usize::MAX);
-        let taken_ms = match message.timestamp() {
-            Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) if ms >= 0 => Some(ms),
-            _ => None,
-        };
         let latest_ms = taken_ms.map_or(i64::MAX, |ms| ms.saturating_add(self.clock_ahead_max_ms));
         let json = match json {
             Ok(json) => json,
             Err(reject) => {
                 let tp = Tp { topic: topic.into(), partition };
-                batch.dead.push(dead(reject, tp, offset, message.key(), payload));
+                batch.dead.push(dead(reject, tp, offset, key, payload));
                 return;
             }
         };
         let reject = if number < self.events {
             let id = || compact_str::format_compact!("{topic}-{partition}-{offset}");
-            match self.decoder.event(&json, id) {
+            match self.decoder.count_event(&json, id, &mut batch.faults) {
                 Ok(mut event) => {
                     let topic = u16::try_from(number + 1).unwrap_or(0);
                     let produced_ms = taken_ms.unwrap_or(0);
@@ -246,13 +298,13 @@ impl Reader {
                     } else {
                         Input::Event(event, source)
                     });
-                    batch.originals.push(source, message.key(), payload);
+                    batch.originals.push(source, key, payload);
                     return;
                 }
                 Err(reject) => reject,
             }
         } else {
-            match self.decoder.label(&json) {
+            match self.decoder.count_label(&json, &mut batch.faults) {
                 Ok(mut label) => {
                     label.ts_ms = label.ts_ms.min(latest_ms);
                     batch.inputs.push(Input::Label(label));
@@ -262,7 +314,7 @@ impl Reader {
             }
         };
         let tp = Tp { topic: topic.into(), partition };
-        batch.dead.push(dead(reject, tp, offset, message.key(), payload));
+        batch.dead.push(dead(reject, tp, offset, key, payload));
     }
 }
 
@@ -275,13 +327,35 @@ pub fn list(offsets: &Offsets) -> Result<TopicPartitionList, KafkaError> {
     Ok(list)
 }
 
+/// A partition that cannot be read on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// Which.
+    pub tp: Tp,
+    /// The offset that cannot be read. Everything before it was taken.
+    pub at: i64,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why a partition cannot be read on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The client says so; it sends nothing of the partition any more.
+    Kafka(FetchError),
+    /// The message's schema is asked for and there is no answer. It is read once there is one.
+    Schema(String),
+}
+
 /// Something the source wants to be known.
 #[derive(Debug)]
 pub enum FromSource {
     /// Messages.
     Batch(Batch),
-    /// Some partition cannot be read on, and the client does not say which; the others go on.
-    Lost,
+    /// A partition stopped; the others are read. Once a batch has messages of it, it is read on.
+    Stopped(Stop),
+    /// Nothing of these partitions comes any more, as asked for.
+    Dropped(Vec<Tp>),
     /// It ended.
     Failed(Trouble),
 }
@@ -289,12 +363,10 @@ pub enum FromSource {
 /// What is to be read otherwise from now on.
 #[derive(Debug)]
 pub enum Change {
-    /// Partitions more, with the offset of their first message.
+    /// Partitions that are new or stopped, with the offset to take next. Those that are read already are asked for once more.
     Add(Offsets),
-    /// Partitions that are not to be read any more.
+    /// Partitions that are not to be read any more. [`FromSource::Dropped`] says when nothing of them is on its way.
     Drop(Vec<Tp>),
-    /// The same partitions, taken up once more where they stand.
-    Again,
 }
 
 /// The running source.
@@ -313,22 +385,19 @@ impl Source {
     /// # Errors
     /// When the client refuses the assignment or no thread can be made.
     pub fn start(
-        consumer: QuietConsumer,
+        mut fetcher: Fetcher,
         reader: Reader,
         at: &Offsets,
         telemetry: Telemetry,
     ) -> Result<Self, Trouble> {
-        let assigned = list(at).and_then(|list| consumer.assign(&list));
-        assigned.map_err(|e| Trouble::of("cannot take the partitions", &e))?;
+        fetcher.assign(at)?;
         let (send, out) = bounded(BATCHES_MAX);
         let (change, changes) = unbounded();
         let stop = Arc::new(AtomicBool::new(false));
-        let reader = reader.until(stop.clone());
-        let (stopped, mut stands) = (stop.clone(), Stands::new(at.clone()));
         let bell = Arc::new(Bell::default());
-        let to = ToEngine { send, bell: RingsAtEnd(bell.clone()), telemetry };
-        let body = move || poll(&consumer, &reader, &mut stands, &to, &changes, &stopped);
-        let thread = std::thread::Builder::new().name("source".into()).spawn(body);
+        let to = ToEngine::new(send, RingsAtEnd(bell.clone()), telemetry);
+        let polling = Polling::new(fetcher, reader, at.clone(), to, changes, stop.clone());
+        let thread = std::thread::Builder::new().name("source".into()).spawn(|| polling.run());
         let thread = thread.map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
         Ok(Self { out, bell, change, stop, thread: Some(thread) })
     }
@@ -355,148 +424,6 @@ impl Drop for Source {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-    }
-}
-
-/// The way to the engine.
-struct ToEngine {
-    send: Sender<FromSource>,
-    /// Behind the sender: dropped after it.
-    bell: RingsAtEnd,
-    telemetry: Telemetry,
-}
-
-impl ToEngine {
-    /// Waits for room where there is none. False: nobody takes anything any more.
-    fn send(&self, said: FromSource) -> bool {
-        let sent = match self.send.try_send(said) {
-            Ok(()) => true,
-            Err(TrySendError::Disconnected(_)) => false,
-            Err(TrySendError::Full(said)) => {
-                let begun = Instant::now();
-                let sent = self.send.send(said).is_ok();
-                self.telemetry.back_pressure(Queue::Decoded, begun.elapsed());
-                sent
-            }
-        };
-        self.bell.ring();
-        sent
-    }
-}
-
-fn poll(
-    consumer: &QuietConsumer,
-    reader: &Reader,
-    stands: &mut Stands,
-    to: &ToEngine,
-    changes: &Receiver<Change>,
-    stop: &AtomicBool,
-) {
-    let mut batch = Batch::default();
-    loop {
-        if stop.load(Ordering::Relaxed) {
-            return;
-        }
-        if let Ok(change) = changes.try_recv() {
-            let at = stands.all();
-            match change {
-                Change::Add(more) => at.extend(more),
-                Change::Drop(gone) => at.retain(|tp, _| !gone.contains(tp)),
-                Change::Again => {}
-            }
-            let assigned = list(at).and_then(|list| consumer.assign(&list));
-            if let Err(e) = assigned {
-                to.send(FromSource::Failed(Trouble::of("cannot take the partitions", &e)));
-                return;
-            }
-        }
-        // What the client has at hand goes on together; a batch that has begun waits for nothing.
-        let wait = if batch.begun.is_none() { LOOK_AROUND } else { Duration::ZERO };
-        let polled = consumer.poll(wait);
-        let idle = polled.is_none();
-        match polled {
-            Some(Ok(message)) => {
-                match stands.next(message.topic(), message.partition()) {
-                    // Left over from before a new assignment.
-                    Some(next) if message.offset() < *next => {}
-                    Some(next) => {
-                        *next = message.offset() + 1;
-                        // What came before it waits for nothing.
-                        if batch.begun.is_some()
-                            && reader.may_wait(&message)
-                            && !to.send(FromSource::Batch(std::mem::take(&mut batch)))
-                        {
-                            return;
-                        }
-                        if !reader.read(&message, &mut batch) {
-                            return;
-                        }
-                    }
-                    None => {}
-                }
-            }
-            Some(Err(error)) => {
-                if let Some(said) = failure(&error) {
-                    let ends = matches!(said, FromSource::Failed(_));
-                    if !to.send(said) || ends {
-                        return;
-                    }
-                }
-            }
-            None => {}
-        }
-        let messages = batch.inputs.len() + batch.dead.len();
-        let full = messages as u64 + batch.skipped >= BATCH_MESSAGES as u64;
-        if (full || idle && batch.begun.is_some())
-            && !to.send(FromSource::Batch(std::mem::take(&mut batch)))
-        {
-            return;
-        }
-    }
-}
-
-/// What an error of the client means; `None` when the client goes on by itself.
-fn failure(error: &KafkaError) -> Option<FromSource> {
-    match error {
-        KafkaError::PartitionEOF(_) => None,
-        error if is_out_of_range(error) => Some(FromSource::Lost),
-        error if is_passing(error) => {
-            tracing::warn!(error = %error, "kafka is not reachable; trying on");
-            None
-        }
-        other => Some(FromSource::Failed(Trouble::of("cannot read", other))),
-    }
-}
-
-/// Whether an offset that is to be read does not exist, or not any more.
-pub fn is_out_of_range(error: &KafkaError) -> bool {
-    matches!(
-        error,
-        KafkaError::MessageConsumption(
-            RDKafkaErrorCode::AutoOffsetReset
-                | RDKafkaErrorCode::OffsetOutOfRange
-                | RDKafkaErrorCode::LogTruncation
-        )
-    )
-}
-
-/// Whether the client mends it by itself: the end of a partition, and brokers that cannot be reached now.
-pub fn is_passing(error: &KafkaError) -> bool {
-    match error {
-        KafkaError::PartitionEOF(_) => true,
-        KafkaError::MessageConsumption(code) => matches!(
-            code,
-            RDKafkaErrorCode::BrokerTransportFailure
-                | RDKafkaErrorCode::AllBrokersDown
-                | RDKafkaErrorCode::OperationTimedOut
-                | RDKafkaErrorCode::Resolve
-                | RDKafkaErrorCode::LeaderNotAvailable
-                | RDKafkaErrorCode::NotLeaderForPartition
-                | RDKafkaErrorCode::CoordinatorLoadInProgress
-                | RDKafkaErrorCode::CoordinatorNotAvailable
-                | RDKafkaErrorCode::NotCoordinator
-        ),
-        _ => false,
     }
 }
 

@@ -1,25 +1,22 @@
 //! Following a topic to its end and beyond: committed messages of some partitions, in the order of each.
 
-use super::client::{self, QuietConsumer, Trouble};
+use super::client::{self, Trouble};
 use super::config::KafkaSection;
+use super::fetcher::{FetchError, Fetched, Fetcher};
 use super::journal::{Offsets, Tp};
-use super::source::{is_passing, list};
+use super::outcome::Outcome;
 use super::topics::Topics;
-use rdkafka::Message;
-use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
-use rdkafka::message::BorrowedMessage;
 use std::time::{Duration, Instant};
 
 /// Longest silence of the brokers while there is something to be read.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Takes each message: its partition, and itself.
-pub type Each<'a> = dyn FnMut(&Tp, &BorrowedMessage<'_>) + 'a;
+pub type Each<'a> = dyn FnMut(&Tp, &Fetched<'_>) + 'a;
 
 /// A reader that goes on where it stands.
 pub struct Tail {
-    consumer: QuietConsumer,
+    fetcher: Fetcher,
     next: Offsets,
 }
 
@@ -37,10 +34,21 @@ impl Tail {
                 )));
             }
         }
-        let consumer = client::make(&client::reader(section))?;
-        let assigned = list(&from).and_then(|list| consumer.assign(&list));
-        assigned.map_err(|e| Trouble::of("cannot read back", &e))?;
-        Ok(Self { consumer, next: from })
+        let mut fetcher = Fetcher::new(&client::reader(section))?;
+        fetcher.assign(&from)?;
+        Ok(Self { fetcher, next: from })
+    }
+
+    /// Begins with these partitions, too.
+    ///
+    /// # Errors
+    /// When the client refuses.
+    pub fn add(&mut self, new: Offsets) -> Result<(), Trouble> {
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.next.extend(new.clone());
+        self.fetcher.read_from(&new, &self.next)
     }
 
     /// The offset after the last message that was handed over, by partition.
@@ -60,16 +68,15 @@ impl Tail {
     ) -> Result<usize, Trouble> {
         let (mut taken, mut wait) = (0, wait);
         while taken < most {
-            match self.consumer.poll(wait) {
+            match self.fetcher.poll(wait) {
                 Some(Ok(message)) => {
-                    let tp = Tp { topic: message.topic().into(), partition: message.partition() };
+                    let tp = message.tp();
                     each(&tp, &message);
                     self.next.insert(tp, message.offset() + 1);
                     taken += 1;
                     wait = Duration::ZERO;
                 }
-                Some(Err(error)) if is_passing(&error) => {}
-                Some(Err(error)) => return Err(Trouble::of("cannot read back", &error)),
+                Some(Err(error)) => retried(&error)?,
                 None => break,
             }
         }
@@ -81,7 +88,20 @@ impl Tail {
     /// # Errors
     /// As [`Tail::poll`], or when the brokers fall silent.
     pub fn to_end(&mut self, topics: &Topics, each: &mut Each<'_>) -> Result<(), Trouble> {
-        let mut open = Offsets::new();
+        self.towards_end(topics, usize::MAX, each)
+    }
+
+    /// As [`Tail::to_end`], and at most `most` messages.
+    ///
+    /// # Errors
+    /// As [`Tail::to_end`].
+    pub fn towards_end(
+        &mut self,
+        topics: &Topics,
+        most: usize,
+        each: &mut Each<'_>,
+    ) -> Result<(), Trouble> {
+        let (mut open, mut taken) = (Offsets::new(), 0);
         for (tp, next) in &self.next {
             let (_, high) = topics.bounds(tp)?;
             if *next < high {
@@ -89,34 +109,25 @@ impl Tail {
             }
         }
         let mut heard = Instant::now();
-        while !open.is_empty() {
-            match self.consumer.poll(Duration::from_millis(20)) {
+        while !open.is_empty() && taken < most {
+            match self.fetcher.poll(Duration::from_millis(20)) {
                 Some(Ok(message)) => {
                     heard = Instant::now();
-                    let tp = Tp { topic: message.topic().into(), partition: message.partition() };
+                    let tp = message.tp();
                     each(&tp, &message);
+                    taken += 1;
                     if open.get(&tp).is_some_and(|end| message.offset() + 1 >= *end) {
                         open.remove(&tp);
                     }
                     self.next.insert(tp, message.offset() + 1);
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => heard = Instant::now(),
-                Some(Err(error)) if is_passing(&error) => {}
-                Some(Err(error)) => return Err(Trouble::of("cannot read back", &error)),
+                Some(Err(error)) if error.is_end() => heard = Instant::now(),
+                Some(Err(error)) => retried(&error)?,
                 None => {
                     // Behind the last message there may be only marks of transactions, which the client passes by itself.
-                    let stands = self
-                        .consumer
-                        .position()
-                        .map_err(|e| Trouble::of("cannot read back", &e))?;
-                    for element in stands.elements() {
-                        let tp =
-                            Tp { topic: element.topic().into(), partition: element.partition() };
-                        let at = element.offset().to_raw();
-                        if at.zip(open.get(&tp).copied()).is_some_and(|(at, end)| at >= end) {
-                            open.remove(&tp);
-                        }
-                    }
+                    let stands = self.fetcher.position();
+                    let stands = stands.map_err(|e| Trouble::of("cannot read back", &e))?;
+                    open.retain(|tp, end| stands.get(tp).is_none_or(|at| at < end));
                     if heard.elapsed() > PATIENCE {
                         return Err(Trouble::StartOver(
                             "the brokers sent nothing while messages were to be read back".into(),
@@ -126,5 +137,13 @@ impl Tail {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the client mends it by itself. One partition of these topics is needed like all others.
+fn retried(error: &FetchError) -> Result<(), Trouble> {
+    match error.outcome() {
+        Outcome::Retried => Ok(()),
+        _ => Err(error.trouble("cannot read back")),
     }
 }

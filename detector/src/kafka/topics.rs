@@ -3,6 +3,7 @@
 use super::client::{self, QuietConsumer, Trouble};
 use super::config::KafkaSection;
 use super::journal::{Offsets, Tp};
+use super::skip::Skip;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
@@ -122,6 +123,34 @@ impl Topics {
             problems.push(format!(
                 "topic `{first}` has {n} partitions and `{other}` has {m}: labels and events of one account must lie in partitions of the same number\n  hint: give all input topics the same number of partitions, keyed by account"
             ));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(Trouble::Fatal(problems.join("\n  "))) }
+    }
+
+    /// Looks at places that are to be passed over: each must be one that could be read.
+    ///
+    /// # Errors
+    /// All places that are wrong, in one text.
+    pub fn check_skips(&self, skips: &[Skip]) -> Result<(), Trouble> {
+        if skips.is_empty() {
+            return Ok(());
+        }
+        let (inputs, mut problems) = (self.inputs()?, Vec::new());
+        for skip in skips {
+            let Skip { tp, at } = skip;
+            if !inputs.contains(tp) {
+                problems.push(format!(
+                    "--skip {skip}: there is no partition {} of `{}` among events and labels in [kafka]\n  hint: the log and /readyz say it where a partition is stopped, as events/3@6443",
+                    tp.partition, tp.topic
+                ));
+                continue;
+            }
+            let (_, end) = self.bounds(tp)?;
+            if *at >= end {
+                problems.push(format!(
+                    "--skip {skip}: {tp} ends at offset {end}, and nothing is at {at} yet\n  hint: the log and /readyz say the offset at which a partition is stopped"
+                ));
+            }
         }
         if problems.is_empty() { Ok(()) } else { Err(Trouble::Fatal(problems.join("\n  "))) }
     }

@@ -1,97 +1,95 @@
 //! Messages with a schema, in Avro, Protobuf or JSON, by Confluent's wire format: a zero byte, the schema's number in four, then the
 //! message. They become JSON, and from there on are read like any other. A message that does not begin with a zero byte is JSON.
 //!
-//! A number stands for one schema for ever, so the same bytes are always the same event. What a registry does not know is a dead
-//! letter; a registry that cannot be asked is waited for.
+//! A number stands for one schema for ever, so the same bytes are always the same event. Threads of the registry ask for numbers that are
+//! met the first time; nobody waits for them here. What a registry does not have, and what cannot be used, is a dead letter
+//! (`answer.rs`); while it cannot be asked, messages with that number are pending.
 
+mod answer;
+mod asking;
 mod avro;
 mod config;
+mod known;
 mod protobuf;
 #[cfg(test)]
 mod tests;
 
-use crate::fetch::{Caller, basic, percent_encoded};
+use crate::fetch::{Caller, basic};
+use answer::Unanswered;
+use asking::Asking;
 use avro::AvroSchema;
 pub use config::RegistrySection;
 use engine::limits::MESSAGE_BYTES_MAX;
 use engine::wire::{Reject, RejectCode};
+use known::Found;
 use protobuf::ProtobufSchema;
-use serde::Deserialize;
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// Longest wait for one answer of the registry.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Pauses between attempts: at first, and at most.
-const PAUSE_FIRST: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// The log says this often that the registry is waited for.
-const SAY_EVERY: Duration = Duration::from_secs(30);
-/// Schemas that are kept; at the cap all are asked for again.
-const SCHEMAS_MAX: usize = 1000;
-/// Schemas that one schema may refer to, each directly or by another.
-const REFERENCES_MAX: usize = 100;
-/// A number that the registry does not know is asked for again after this.
-const UNKNOWN_FOR: Duration = Duration::from_secs(60);
 /// Bytes before the message.
 const HEAD: usize = 5;
+/// Values in one message: a short one could become many, by a schema that was made for it.
+const VALUES_MAX: usize = 1 << 16;
+/// Bytes of a field's or a symbol's name, which stands in every message's JSON.
+const NAME_BYTES_MAX: usize = 256;
+
+/// A message in Avro as JSON, by a schema without references; local times are of UTC.
+///
+/// # Errors
+/// Why the schema, or the message, is refused.
+pub(crate) fn avro_json(schema: &str, message: &[u8]) -> Result<serde_json::Value, String> {
+    AvroSchema::new(schema, &[])?.json(message, 0)
+}
+
+/// A message in Protobuf as JSON, by a schema that imports no other.
+///
+/// # Errors
+/// Why the schema, or the message, is refused.
+pub(crate) fn protobuf_json(schema: &str, message: &[u8]) -> Result<serde_json::Value, String> {
+    ProtobufSchema::new(schema, &[])?.json(message)
+}
 
 /// Why there is no JSON.
 #[derive(Debug)]
 pub enum NoJson {
     /// It never will be.
     Reject(Reject),
-    /// The registry was waited for, and the caller wants to stop.
-    Stopped,
+    /// Its schema is asked for.
+    Pending(Pending),
+}
+
+/// A schema that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Its number.
+    pub schema: u32,
+    /// When it was asked for first.
+    pub since: Instant,
+    /// Why the last answer was none.
+    pub why: Option<String>,
+}
+
+impl fmt::Display for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = self.why.as_deref().unwrap_or("the schema registry has not answered yet");
+        write!(f, "schema {} is not known: {why}", self.schema)
+    }
 }
 
 /// Schemas, as far as they were met.
 pub struct Registry {
-    urls: Vec<String>,
-    authorization: Option<String>,
-    caller: Caller,
-    known: Mutex<HashMap<u32, (Known, Instant)>>,
-}
-
-#[derive(Clone)]
-enum Known {
-    Schema(Arc<Schema>),
-    Not(Reject),
+    asking: Asking,
+    /// Offset from UTC of times without one.
+    local_offset_ms: i64,
 }
 
 enum Schema {
     Json,
     Avro(Box<AvroSchema>),
     Protobuf(ProtobufSchema),
-}
-
-/// What the registry says of a schema.
-#[derive(Deserialize)]
-struct Answer {
-    schema: String,
-    #[serde(default, rename = "schemaType")]
-    kind: Option<String>,
-    #[serde(default)]
-    references: Vec<Reference>,
-}
-
-#[derive(Deserialize)]
-struct Reference {
-    name: String,
-    subject: String,
-    version: i64,
-}
-
-/// Why a question has no answer.
-enum Unanswered {
-    /// The registry does not have it.
-    Unknown,
-    /// It is no answer for this number, and never will be.
-    Never(String),
-    /// Nobody says: ask again.
-    NotNow(String),
 }
 
 impl Registry {
@@ -103,7 +101,7 @@ impl Registry {
         if section.urls.is_empty() {
             return Ok(None);
         }
-        // A length that a message claims is believed up to this.
+        // A length that a message claims is believed up to this; what it claims is looked at before ([`avro`]).
         apache_avro::util::max_allocation_bytes(16 * MESSAGE_BYTES_MAX);
         let authorization = match (&section.username, &section.password) {
             (Some(user), Some(password)) => Some(basic(user, password)),
@@ -111,7 +109,15 @@ impl Registry {
         };
         let urls = section.urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
         let caller = Caller::new(section.ca_file.as_deref(), PATIENCE)?;
-        Ok(Some(Self { urls, authorization, caller, known: Mutex::default() }))
+        let server = answer::Server { urls, authorization, caller };
+        Ok(Some(Self { asking: Asking::new(server), local_offset_ms: 0 }))
+    }
+
+    /// Reads times without an offset (Avro's `local-timestamp-…`) as of this one; without it they are UTC.
+    #[must_use]
+    pub fn local_times_at(mut self, offset_ms: i64) -> Self {
+        self.local_offset_ms = offset_ms;
+        self
     }
 
     /// Whether it is there and lets us in.
@@ -119,11 +125,12 @@ impl Registry {
     /// # Errors
     /// What is wrong, and what to do.
     pub fn check(&self) -> Result<(), String> {
-        match self.ask("/schemas/types") {
+        let server = self.asking.server();
+        match server.ask("/schemas/types") {
             Ok(_) => Ok(()),
             Err(Unanswered::Unknown) => Err(format!(
                 "{}: what answers is no schema registry\n  hint: [kafka.registry] urls end where its interface begins, as https://host:8081",
-                self.urls.join(", ")
+                server.urls.join(", ")
             )),
             Err(Unanswered::NotNow(why) | Unanswered::Never(why)) => Err(format!(
                 "{why}\n  hint: are urls, username, password and ca_file in [kafka.registry] right, and is the registry up?"
@@ -131,15 +138,11 @@ impl Registry {
         }
     }
 
-    /// A message as JSON. Waits for the registry when it is needed and cannot be asked, until `stop` says so.
+    /// A message as JSON. Never waits.
     ///
     /// # Errors
     /// See [`NoJson`].
-    pub fn json<'a>(
-        &self,
-        message: &'a [u8],
-        stop: &dyn Fn() -> bool,
-    ) -> Result<Cow<'a, [u8]>, NoJson> {
+    pub fn json<'a>(&self, message: &'a [u8]) -> Result<Cow<'a, [u8]>, NoJson> {
         if message.first() != Some(&0) {
             return Ok(Cow::Borrowed(message));
         }
@@ -153,13 +156,14 @@ impl Registry {
             return Err(reject(RejectCode::Undecodable, detail));
         };
         let number = number_of(&head[1..]);
-        let schema = match self.schema(number, stop)? {
-            Known::Schema(schema) => schema,
-            Known::Not(reject) => return Err(NoJson::Reject(reject)),
+        let schema = match self.asking.find(number) {
+            Ok(Found::Schema(schema)) => schema,
+            Ok(Found::Not(reject)) => return Err(NoJson::Reject(reject)),
+            Err(pending) => return Err(NoJson::Pending(pending)),
         };
         let value = match &*schema {
             Schema::Json => return Ok(Cow::Borrowed(body)),
-            Schema::Avro(schema) => schema.json(body),
+            Schema::Avro(schema) => schema.json(body, self.local_offset_ms),
             Schema::Protobuf(schema) => schema.json(body),
         };
         let value = value
@@ -168,136 +172,35 @@ impl Registry {
         bytes.map(Cow::Owned).map_err(|e| reject(RejectCode::Undecodable, e.to_string()))
     }
 
-    /// Whether [`Registry::json`] has to ask for this message's schema, and may have to wait for it.
-    pub fn asks_for(&self, message: &[u8]) -> bool {
-        let number = message.first().filter(|first| **first == 0).and(message.get(1..HEAD));
-        let Some(number) = number.map(number_of) else { return false };
-        match self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&number) {
-            Some((Known::Not(_), since)) => since.elapsed() > UNKNOWN_FOR,
-            Some(_) => false,
-            None => true,
+    /// Has the schema of a message asked for that is not read yet.
+    pub fn announce(&self, message: &[u8]) {
+        let head = message.first().filter(|first| **first == 0).and(message.get(1..HEAD));
+        if let Some(head) = head {
+            let _ = self.asking.find(number_of(head));
         }
     }
 
-    fn schema(&self, number: u32, stop: &dyn Fn() -> bool) -> Result<Known, NoJson> {
-        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match known().get(&number) {
-            Some((Known::Not(_), since)) if since.elapsed() > UNKNOWN_FOR => {}
-            Some((found, _)) => return Ok(found.clone()),
-            None => {}
-        }
-        let (mut pause, mut said) = (PAUSE_FIRST, None::<Instant>);
-        let found = loop {
-            match self.fetch(number) {
-                Ok(schema) => break Known::Schema(Arc::new(schema)),
-                Err(Unanswered::Unknown) => {
-                    let detail = format!("the registry has no schema {number}");
-                    break Known::Not(Reject::new(RejectCode::UnknownSchema, detail));
-                }
-                Err(Unanswered::Never(why)) => {
-                    let detail = format!("schema {number} cannot be used: {}", short(&why));
-                    break Known::Not(Reject::new(RejectCode::Undecodable, detail));
-                }
-                Err(Unanswered::NotNow(why)) => {
-                    if said.is_none_or(|said| said.elapsed() > SAY_EVERY) {
-                        said = Some(Instant::now());
-                        tracing::warn!(
-                            schema = number,
-                            "the schema registry is waited for, and with it the input: {why}"
-                        );
-                    }
-                }
-            }
-            let until = Instant::now() + pause;
-            while Instant::now() < until {
-                if stop() {
-                    return Err(NoJson::Stopped);
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            pause = (pause * 2).min(PAUSE_MAX);
-        };
-        if said.is_some() {
-            tracing::info!("the schema registry answers again");
-        }
-        if let Known::Not(reject) = &found {
-            tracing::warn!(schema = number, "messages become dead letters: {}", reject.detail);
-        }
-        let mut known = known();
-        if known.len() >= SCHEMAS_MAX {
-            known.clear();
-        }
-        known.insert(number, (found.clone(), Instant::now()));
-        Ok(found)
-    }
-
-    fn fetch(&self, number: u32) -> Result<Schema, Unanswered> {
-        let answer = self.ask_schema(&format!("/schemas/ids/{number}"))?;
-        let mut references = Vec::new();
-        self.follow(&answer.references, &mut references, &mut BTreeSet::new())?;
-        let schema = match answer.kind.as_deref() {
-            None | Some("AVRO") => AvroSchema::new(&answer.schema, &references)
-                .map(|schema| Schema::Avro(Box::new(schema))),
-            Some("PROTOBUF") => {
-                ProtobufSchema::new(&answer.schema, &references).map(Schema::Protobuf)
-            }
-            Some("JSON") => Ok(Schema::Json),
-            Some(other) => Err(format!("{other} is neither Avro nor Protobuf nor JSON")),
-        };
-        schema.map_err(Unanswered::Never)
-    }
-
-    /// What references lead to, by the name that they are referred to by; what others need comes first.
-    fn follow(
-        &self,
-        references: &[Reference],
-        found: &mut Vec<(String, String)>,
-        seen: &mut BTreeSet<(String, i64)>,
-    ) -> Result<(), Unanswered> {
-        for reference in references {
-            if !seen.insert((reference.subject.clone(), reference.version)) {
-                continue;
-            }
-            if seen.len() > REFERENCES_MAX {
-                let why = format!("it refers to more than {REFERENCES_MAX} others");
-                return Err(Unanswered::Never(why));
-            }
-            let (subject, version) = (percent_encoded(&reference.subject), reference.version);
-            let answer = self.ask_schema(&format!("/subjects/{subject}/versions/{version}"))?;
-            self.follow(&answer.references, found, seen)?;
-            found.push((reference.name.clone(), answer.schema));
-        }
-        Ok(())
-    }
-
-    fn ask_schema(&self, path: &str) -> Result<Answer, Unanswered> {
-        let body = self.ask(path)?;
-        serde_json::from_slice(&body)
-            .map_err(|e| Unanswered::NotNow(format!("its answer cannot be read: {e}")))
-    }
-
-    /// Asks one address after the other.
-    fn ask(&self, path: &str) -> Result<Vec<u8>, Unanswered> {
-        let mut why = String::new();
-        for url in &self.urls {
-            match self.caller.get(&format!("{url}{path}"), self.authorization.as_deref()) {
-                Ok((200, body)) => return Ok(body),
-                Ok((404, _)) => return Err(Unanswered::Unknown),
-                Ok((401 | 403, _)) => why = format!("{url} does not let the service in"),
-                Ok((status, _)) => why = format!("{url} answers with status {status}"),
-                Err(e) => why = format!("{url} does not answer: {e}"),
-            }
-        }
-        Err(Unanswered::NotNow(why))
+    /// How many numbers were answered: after another one, what was pending may be read.
+    pub fn answers(&self) -> u64 {
+        self.asking.answers()
     }
 }
 
-/// The beginning of a text that others wrote.
 /// A schema's number: big endian.
 fn number_of(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0, |n, byte| n << 8 | u32::from(*byte))
 }
 
-fn short(text: &str) -> String {
-    text.replace(['\n', '\r'], " ").chars().take(200).collect()
+/// A number of variable length, signs folded in.
+fn zigzag(bytes: &mut &[u8]) -> Option<i64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some((value >> 1) as i64 ^ -((value & 1) as i64));
+        }
+    }
+    None
 }

@@ -1,6 +1,9 @@
 //! Protobuf to JSON.
 
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
+use super::{NAME_BYTES_MAX, VALUES_MAX, zigzag};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, MessageDescriptor, ReflectMessage, SerializeOptions, Value,
+};
 use protox::Compiler;
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
 use serde_json::Value as Json;
@@ -42,7 +45,11 @@ impl ProtobufSchema {
         resolver.add(GoogleFileResolver::new());
         let mut compiler = Compiler::with_file_resolver(resolver);
         compiler.include_imports(true).open_file(MAIN).map_err(|e| e.to_string())?;
-        Ok(Self { pool: compiler.descriptor_pool() })
+        let pool = compiler.descriptor_pool();
+        match has_short_names(&pool) {
+            true => Ok(Self { pool }),
+            false => Err(format!("it has a name of more than {NAME_BYTES_MAX} bytes")),
+        }
     }
 
     /// Reads a message: which one of the schema's it is, then it.
@@ -53,6 +60,10 @@ impl ProtobufSchema {
         let which = self.which(&mut bytes).ok_or("it names no message of its Protobuf schema")?;
         let message = DynamicMessage::decode(which, bytes)
             .map_err(|_| "it is not what its Protobuf schema says".to_owned())?;
+        let mut left = VALUES_MAX;
+        if !fits(&message, &mut left) {
+            return Err(format!("it has more than {VALUES_MAX} values, absent ones among them"));
+        }
         let options = SerializeOptions::new()
             .stringify_64_bit_integers(false)
             .use_proto_field_name(true)
@@ -80,16 +91,30 @@ impl ProtobufSchema {
     }
 }
 
-/// A number of variable length, signs folded in.
-fn zigzag(bytes: &mut &[u8]) -> Option<i64> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some((value >> 1) as i64 ^ -((value & 1) as i64));
-        }
+/// Whether the JSON of a message has no more values than `left`, absent ones among them.
+fn fits(message: &DynamicMessage, left: &mut usize) -> bool {
+    let fields = message.descriptor().fields().len();
+    spend(left, fields) && message.fields().all(|(_, value)| value_fits(value, left))
+}
+
+fn value_fits(value: &Value, left: &mut usize) -> bool {
+    match value {
+        Value::Message(message) => fits(message, left),
+        Value::List(all) => all.iter().all(|value| spend(left, 1) && value_fits(value, left)),
+        Value::Map(all) => all.values().all(|value| spend(left, 1) && value_fits(value, left)),
+        _ => true,
     }
-    None
+}
+
+fn spend(left: &mut usize, values: usize) -> bool {
+    let rest = left.checked_sub(values);
+    *left = rest.unwrap_or(0);
+    rest.is_some()
+}
+
+/// Whether no name that stands in the JSON of messages is too long.
+fn has_short_names(pool: &DescriptorPool) -> bool {
+    let is_short = |name: &str| name.len() <= NAME_BYTES_MAX;
+    pool.all_messages().all(|message| message.fields().all(|field| is_short(field.name())))
+        && pool.all_enums().all(|all| all.values().all(|value| is_short(value.name())))
 }

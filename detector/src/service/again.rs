@@ -7,6 +7,7 @@ use super::live::Line;
 use super::ordered::Taken;
 use crate::kafka::client::Trouble;
 use crate::kafka::journal::Run;
+use crate::kafka::skip;
 use crate::kafka::source::{BATCH_MESSAGES, Batch};
 use std::time::{Duration, Instant};
 
@@ -33,11 +34,19 @@ pub fn take(line: &mut Line<'_>, again: Again, stop: &Stop) -> Result<(), Troubl
                 run.from
             )));
         }
-        inputs.add(&tp, from)?;
+        if run.is_passed_over() {
+            inputs.pass_over(&tp, run.to + 1)?;
+            batch.dead.push(skip::letter(&tp, run.from, run.to + 1));
+        } else {
+            inputs.add(&tp, from)?;
+        }
         let (mut taken, mut heard) = (0, Instant::now());
         while taken < run.n {
             line.look_around(stop)?;
             let Some(next) = inputs.take(&tp, LOOK_AROUND)? else {
+                if inputs.pending().is_some() {
+                    heard = Instant::now();
+                }
                 if heard.elapsed() > PATIENCE {
                     return Err(Trouble::StartOver(format!(
                         "the brokers sent nothing of {tp} for 30 s while it was to be published again"

@@ -5,7 +5,7 @@ use crate::kafka::client::Trouble;
 use crate::kafka::journal::{Offsets, Tp};
 use crate::kafka::topics::Topics;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,27 @@ pub struct Seen {
     pub ends: Offsets,
     /// Partitions that ended earlier than before: messages were lost.
     pub shrunk: BTreeSet<Tp>,
+    /// Partitions whose end was not told when it was asked for last, and since when.
+    unknown: BTreeMap<Tp, Instant>,
+}
+
+impl Seen {
+    /// Partitions whose end has not been known for `most` or longer.
+    pub fn unknown_for(&self, most: Duration, now: Instant) -> Vec<Tp> {
+        let is_long = |(_, since): &(&Tp, &Instant)| now.duration_since(**since) >= most;
+        self.unknown.iter().filter(is_long).map(|(tp, _)| tp.clone()).collect()
+    }
+
+    fn told(&mut self, tp: &Tp, end: Option<i64>, now: Instant) {
+        let Some(end) = end else {
+            self.unknown.entry(tp.clone()).or_insert(now);
+            return;
+        };
+        self.unknown.remove(tp);
+        if self.ends.insert(tp.clone(), end).is_some_and(|before| before > end) {
+            self.shrunk.insert(tp.clone());
+        }
+    }
 }
 
 /// What was seen, for a moment.
@@ -50,14 +71,9 @@ pub fn watch(
         while !stop.asked() && Arc::strong_count(&ends) > 1 {
             if looked.is_none_or(|looked| looked.elapsed() > ENDS_EVERY) {
                 looked = Some(Instant::now());
-                let found =
-                    known.iter().filter_map(|tp| Some((tp.clone(), topics.bounds(tp).ok()?.1)));
-                let found: Offsets = found.collect();
-                let mut seen = locked(&ends);
-                for (tp, end) in found {
-                    if seen.ends.insert(tp.clone(), end).is_some_and(|before| before > end) {
-                        seen.shrunk.insert(tp);
-                    }
+                for tp in &known {
+                    let end = topics.bounds(tp).ok().map(|(_, high)| high);
+                    locked(&ends).told(tp, end, Instant::now());
                 }
             }
             std::thread::sleep(Duration::from_millis(100));
@@ -82,4 +98,31 @@ pub fn watch(
     };
     let thread = std::thread::Builder::new().name("partitions".into()).spawn(body);
     thread.map(|_| receive).map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_that_shrink_and_ends_that_nobody_tells_are_noted() {
+        let tp = |partition| Tp { topic: "events".into(), partition };
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut seen = Seen::default();
+        for (seconds, partition, end) in [
+            (0, 0, Some(7)),
+            (0, 1, None),
+            (10, 0, Some(5)),
+            (10, 1, None),
+            (20, 2, None),
+            (30, 2, Some(1)),
+        ] {
+            seen.told(&tp(partition), end, at(seconds));
+        }
+        assert_eq!(seen.shrunk, [tp(0)].into());
+        assert_eq!(seen.ends, [(tp(0), 5), (tp(2), 1)].into());
+        assert_eq!(seen.unknown_for(Duration::from_secs(60), at(59)), []);
+        assert_eq!(seen.unknown_for(Duration::from_secs(60), at(60)), [tp(1)]);
+    }
 }

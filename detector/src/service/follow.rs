@@ -4,19 +4,21 @@
 
 use super::ordered::{Ordered, Taken};
 use super::position::{self, Detail};
-use super::published::{Actions, Due};
+use super::published::Actions;
+use super::restore::Due;
 use super::{Around, Settings, Stop};
 use crate::kafka::client::Trouble;
 use crate::kafka::config::Delivery;
+use crate::kafka::fetcher::Fetched;
 use crate::kafka::journal::{Entry, Offsets, Order, Reading, Record, Run, Tp};
+use crate::kafka::signature::{self, Foreign, Of, Strangers, Verifier};
 use crate::kafka::source::BATCH_MESSAGES;
 use crate::kafka::tail::Tail;
 use crate::kafka::topics::Topics;
 use crate::store::redis::Position;
+use crate::telemetry::Telemetry;
 use engine::effects::Effects;
 use engine::{Changed, Engine, Input, Wanted};
-use rdkafka::Message;
-use rdkafka::message::BorrowedMessage;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -46,6 +48,8 @@ pub struct Finished {
     pub at: Offsets,
     /// What is to be taken next.
     pub again: Again,
+    /// The highest number of a signature that was seen.
+    pub number: u64,
 }
 
 /// Messages that the journal has and that may not have been published: they are taken in its order, and published.
@@ -65,6 +69,8 @@ pub struct Follower {
     inputs: Ordered,
     journal: Tail,
     reading: Reading,
+    verifier: Verifier,
+    strangers: Strangers,
     order: Order,
     /// At least once: how far outputs were committed at some time, which a publisher that was paused may set back.
     committed: Offsets,
@@ -93,6 +99,7 @@ impl Follower {
         topics: &Topics,
         base: &Position,
         mut engine: Engine,
+        telemetry: &Telemetry,
         load: impl FnOnce(&mut Engine) -> Result<(), Trouble>,
     ) -> Result<Self, Trouble> {
         let detail = position::read(base)?;
@@ -103,6 +110,9 @@ impl Follower {
         let at = position::offsets(&base.offsets);
         let tp = Tp { topic: settings.kafka.journal.clone(), partition: 0 };
         let delivery = settings.kafka.delivery;
+        let signing = detail.signing.as_ref();
+        let of_actions = Verifier::behind(Of::Actions, signing, &detail.actions);
+        let of_journal = Verifier::behind(Of::Journal, signing, &[(0, detail.journal)].into());
         let order = if delivery == Delivery::AtLeastOnce && detail.writer.is_some() {
             Order::begun_at(detail.actions.clone().into_iter().collect())
         } else {
@@ -112,7 +122,15 @@ impl Follower {
             inputs: Ordered::start(settings, &engine)?,
             journal: Tail::start(&settings.kafka, topics, [(tp, detail.journal)].into())?,
             reading: Reading::after(detail.writer),
-            actions: Actions::start(settings, topics, &detail.actions, at.clone())?,
+            actions: Actions::start(
+                settings,
+                topics,
+                &detail.actions,
+                at.clone(),
+                (of_actions, telemetry),
+            )?,
+            verifier: of_journal,
+            strangers: Strangers::new(&settings.kafka.journal, telemetry.clone()),
             engine,
             wanted,
             committed: at.clone(),
@@ -164,8 +182,8 @@ impl Follower {
                 Err(trouble) => return Err(trouble),
             },
         };
-        let mut entries = Vec::new();
-        let mut each = |_: &Tp, message: &BorrowedMessage<'_>| entries.push(read(message));
+        let (mut entries, verifier) = (Vec::new(), &self.verifier);
+        let mut each = |_: &Tp, message: &Fetched<'_>| entries.push(read(verifier, message));
         let all_read = match known {
             Some(_) => self.journal.to_end(topics, &mut each),
             None => {
@@ -181,18 +199,46 @@ impl Follower {
             Err(Trouble::StartOver(_)) if known.is_some() => return Ok(()),
             Err(trouble) => return Err(trouble),
         }
+        // Before the messages: an action is restored right behind the one that led to it.
+        self.actions.read()?;
         self.take(known.as_ref(), deadline)?;
+        self.restore();
+        Ok(())
+    }
+
+    /// Restores the actions that were led to by what was taken.
+    fn restore(&mut self) {
         let due = match self.order.stood() {
             Some(stood) => Due::Before(stood),
             None => Due::Taken(&self.at),
         };
-        self.actions.follow(&mut self.engine, &due)
+        self.actions.restore(&mut self.engine, due);
     }
 
-    /// Takes note of entries.
-    fn note(&mut self, records: Vec<(i64, Result<Record, String>)>) -> Result<(), Trouble> {
-        for (offset, record) in records {
-            let record = record.map_err(Trouble::Fatal)?;
+    /// See [`Actions::look_for_partitions`].
+    ///
+    /// # Errors
+    /// When the brokers do not answer.
+    pub fn look_for_partitions(&mut self, topics: &Topics) -> Result<(), Trouble> {
+        self.actions.look_for_partitions(topics)
+    }
+
+    /// Takes note of entries that are ours.
+    fn note(&mut self, records: Vec<Read>) -> Result<(), Trouble> {
+        for Read { offset, record } in records {
+            let (record, number) = match record {
+                Ok((record, _)) if !self.reading.may_count(&record) => continue,
+                Ok((record, number)) if self.verifier.is_newer(0, number) => (record, number),
+                Ok(_) => {
+                    self.strangers.found(0, offset, Foreign::Repeated);
+                    continue;
+                }
+                Err(why) => {
+                    self.strangers.found(0, offset, why);
+                    continue;
+                }
+            };
+            self.verifier.accept(0, number);
             if !self.reading.counts(&record) {
                 continue;
             }
@@ -243,7 +289,12 @@ impl Follower {
                     run.from
                 )));
             }
-            self.inputs.add(&tp, stands)?;
+            if run.is_passed_over() {
+                self.inputs.pass_over(&tp, run.to + 1)?;
+                self.at.insert(tp.clone(), run.to + 1);
+            } else {
+                self.inputs.add(&tp, stands)?;
+            }
             while self.taken < run.n {
                 let wait = deadline.saturating_duration_since(Instant::now());
                 let Some(Taken { offset, input, .. }) = self.inputs.take(&tp, wait)? else {
@@ -255,8 +306,9 @@ impl Follower {
                 self.at.insert(tp.clone(), offset + 1);
                 self.taken += 1;
                 self.messages += 1;
-                if batch.len() >= BATCH_MESSAGES {
+                if batch.len() >= BATCH_MESSAGES || self.actions.wait_for(&tp, offset) {
                     self.step(&mut batch, &mut effects);
+                    self.restore();
                 }
             }
             self.order.pop();
@@ -277,6 +329,21 @@ impl Follower {
         effects.clear();
     }
 
+    /// Reads the journal to its end, and takes nothing.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read_journal(&mut self, topics: &Topics) -> Result<(), Trouble> {
+        let (mut records, verifier) = (Vec::new(), &self.verifier);
+        self.journal.to_end(topics, &mut |_, message| records.push(read(verifier, message)))?;
+        self.note(records)
+    }
+
+    /// The highest number of a signature that was seen.
+    pub fn number(&mut self) -> u64 {
+        self.verifier.highest().max(self.actions.verifier().highest())
+    }
+
     /// The newest checkpoint: changes before it need not be remembered any more.
     ///
     /// # Errors
@@ -285,6 +352,16 @@ impl Follower {
         position::same_configuration(base, &self.engine)?;
         if base.born != self.born {
             return Err(Trouble::StartOver("another instance made the state anew".into()));
+        }
+        let signing = base.signing.as_ref();
+        if self.verifier.is_blind() {
+            self.verifier.learn(signing, &[(0, base.journal)].into());
+            self.actions.verifier().learn(signing, &base.actions);
+        }
+        if !self.verifier.is_of(signing) {
+            return Err(Trouble::StartOver(
+                "the live instance signs with another secret, or not at all".into(),
+            ));
         }
         while self.lists.front().is_some_and(|since| since.journal <= base.journal) {
             if let Some(since) = self.lists.pop_front() {
@@ -315,6 +392,8 @@ impl Follower {
                 && committed.get(tp).is_some_and(|next| at > next)
         };
         base.journal >= self.covered
+            && !self.verifier.is_blind()
+            && self.verifier.is_of(base.signing.as_ref())
             && base.born == self.born
             && base.features == self.engine.versions().features
             && base.privacy == self.engine.privacy_fingerprint()
@@ -335,9 +414,7 @@ impl Follower {
         around: &Around,
         stop: &Stop,
     ) -> Result<Finished, Trouble> {
-        let mut records = Vec::new();
-        self.journal.to_end(topics, &mut |_, message| records.push(read(message)))?;
-        self.note(records)?;
+        self.read_journal(topics)?;
         let mut until = until.clone();
         match self.delivery {
             Delivery::ExactlyOnce => self.order.cut(&until),
@@ -355,14 +432,21 @@ impl Follower {
         if total > 0 {
             tracing::info!(messages = total, "replaying in silence what was published already");
         }
+        if self.delivery == Delivery::ExactlyOnce {
+            // All of them are committed.
+            self.actions.read_to_end(topics)?;
+        }
         let (mut heard, mut left) = (Instant::now(), total);
         while self.order.front().is_some_and(|run| is_before(run, &until)) {
             if stop.asked() {
                 return Err(Trouble::Fatal("stopped while replaying".into()));
             }
+            self.actions.read()?;
             self.take(Some(&until), Instant::now() + Duration::from_millis(200))?;
+            self.restore();
             let now = self.order.messages_before(&until).saturating_sub(self.taken.into());
-            if now < left {
+            // A schema registry that has no answer is waited for; the log says so.
+            if now < left || self.inputs.pending().is_some() {
                 (heard, left) = (Instant::now(), now);
             } else if heard.elapsed() > PATIENCE {
                 let tp = self.order.front().map(|run| run.tp().to_string()).unwrap_or_default();
@@ -397,7 +481,7 @@ impl Follower {
         }
         let stood = if self.order.is_empty() { None } else { self.order.stood() };
         self.actions.take_all(&mut self.engine, topics, stood)?;
-        let mut messages = self.messages;
+        let (mut messages, number) = (self.messages, self.number());
         for since in self.lists {
             if since.journal > base.journal {
                 messages += since.messages;
@@ -406,7 +490,7 @@ impl Follower {
         }
         self.engine.want(self.wanted);
         let again = Again { order: self.order, inputs: self.inputs };
-        Ok(Finished { engine: self.engine, messages, at: self.at, again })
+        Ok(Finished { engine: self.engine, messages, at: self.at, again, number })
     }
 }
 
@@ -445,6 +529,19 @@ fn no_order(why: &str) -> Trouble {
 }
 
 /// A record of the journal with its place.
-fn read(message: &BorrowedMessage<'_>) -> (i64, Result<Record, String>) {
-    (message.offset(), Record::read(message.payload().unwrap_or_default()))
+struct Read {
+    offset: i64,
+    /// With its number, which may be one that was there before; or why it is not ours.
+    record: Result<(Record, Option<u64>), Foreign>,
+}
+
+fn read(verifier: &Verifier, message: &Fetched<'_>) -> Read {
+    let (content, signature) = signature::of(message);
+    let offset = message.offset();
+    let number = verifier.number(0, offset, signature, &content);
+    let record = number.and_then(|number| {
+        let record = Record::read(content.payload).map_err(|_| Foreign::Unreadable)?;
+        Ok((record, number))
+    });
+    Read { offset, record }
 }

@@ -5,6 +5,7 @@ use super::checkpoints::{Checkpoints, Job, Outcome};
 use super::copies::Copies;
 use super::cut::{Cutting, TURN};
 use super::ends::{Ends, locked, watch};
+use super::halts::Halts;
 use super::layout::Layout;
 use super::memory::{Ahead, Memory};
 use super::position::Detail;
@@ -14,13 +15,15 @@ use super::start::Ready;
 use super::{Around, Settings, Stop};
 use crate::health::State;
 use crate::kafka::client::{self, Trouble};
-use crate::kafka::journal::{Offsets, Run, Tp};
+use crate::kafka::fetcher::Fetcher;
+use crate::kafka::journal::{Offsets, Run};
 use crate::kafka::publish::{Beginning, Outputs, Publisher};
+use crate::kafka::signature::Signing;
 use crate::kafka::source::{Batch, Change, FromSource, Source};
-use crate::kafka::topics::Topics;
 use crate::store::redis::Shards;
 use crate::telemetry::{CheckpointDone, Queue, Stage};
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
+use engine::wire::{Fault, Field};
 use engine::{Engine, Wanted};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -36,22 +39,22 @@ pub(super) const READ_TIME_MAX: Duration = Duration::from_secs(120);
 const DRAIN_MAX: Duration = Duration::from_secs(60);
 
 pub(super) struct Line<'a> {
-    settings: &'a Settings,
-    around: &'a Around,
+    pub(super) settings: &'a Settings,
+    pub(super) around: &'a Around,
     /// When size and lag were last told.
     told: Instant,
-    ends: Ends,
+    pub(super) ends: Ends,
     pulse: Pulse,
     reload: &'a mut Reload,
     engine: Engine,
     pub(super) publisher: Publisher,
     checkpoints: Checkpoints,
-    source: Option<Source>,
+    pub(super) source: Option<Source>,
     topics: Vec<String>,
     /// Next offset to take.
     pub(super) at: Offsets,
     /// Partitions that cannot be read on.
-    stopped: BTreeSet<Tp>,
+    pub(super) halts: Halts,
     /// The next checkpoint's cut, while it is being made.
     cutting: Option<Cutting>,
     /// Memory of the last one.
@@ -62,10 +65,14 @@ pub(super) struct Line<'a> {
     writing: bool,
     /// The last one left something to be put in order.
     untidy: bool,
+    /// Fields that could not be read, and why: each is logged once.
+    faults: BTreeSet<(Field, Fault)>,
     /// Accounts erased before the newest cut.
     erased: u64,
     /// See [`Detail`].
     born: u32,
+    /// See [`Detail`].
+    signing: Signing,
     writer: String,
     /// When the last durable one was cut.
     last_cut: Instant,
@@ -102,6 +109,7 @@ pub fn run<S: Shards + Send + 'static>(
         unread,
         erased,
         born,
+        signing,
     } = ready;
     engine.want(Wanted { scores: settings.kafka.scores.is_some(), ..Wanted::default() });
     let interval = Duration::from_millis(settings.times.commit_interval_ms.max(1) as u64);
@@ -132,15 +140,17 @@ pub fn run<S: Shards + Send + 'static>(
         checkpoints,
         source: None,
         topics,
+        halts: Halts::default(),
         at,
-        stopped: BTreeSet::new(),
         cutting: None,
         spare: Copies::within(memory.clone()),
         ahead: Ahead::new(memory),
         writing: false,
         untidy: false,
+        faults: BTreeSet::new(),
         erased,
         born,
+        signing,
         writer,
         last_cut: Instant::now(),
         cut: Instant::now(),
@@ -151,8 +161,9 @@ pub fn run<S: Shards + Send + 'static>(
     if let Some(again) = again {
         again::take(&mut line, again, stop)?;
     }
-    let consumer = client::make(&client::consumer(&settings.kafka))?;
-    line.source = Some(Source::start(consumer, reader, &line.at, around.telemetry.clone())?);
+    line.halts = Halts::new(&settings.skips, &line.at);
+    let fetcher = Fetcher::new(&client::consumer(&settings.kafka))?;
+    line.source = Some(Source::start(fetcher, reader, &line.at, around.telemetry.clone())?);
     tracing::info!(
         epoch,
         replayed,
@@ -211,9 +222,11 @@ impl Line<'_> {
             }
         }
         self.tell();
-        if !locked(&self.ends).shrunk.is_empty() {
-            self.lost()?;
+        let shrunk = std::mem::take(&mut locked(&self.ends).shrunk);
+        if !shrunk.is_empty() {
+            self.shrunk(shrunk);
         }
+        self.tend_halts()?;
         // Long before the line has to wait, the checkpoint that is being written does not rest any more.
         self.checkpoints.hurry(self.is_behind(2));
         if self.is_behind(1) && self.writing {
@@ -230,7 +243,8 @@ impl Line<'_> {
                 self.step(batch)?;
                 had_input = true;
             }
-            Some(Ok(FromSource::Lost)) => self.lost()?,
+            Some(Ok(FromSource::Stopped(stop))) => self.halt(stop)?,
+            Some(Ok(FromSource::Dropped(gone))) => self.dropped(&gone)?,
             Some(Ok(FromSource::Failed(trouble))) => return Err(trouble),
             Some(Err(RecvTimeoutError::Timeout)) => {}
             Some(Err(RecvTimeoutError::Disconnected)) | None => {
@@ -260,7 +274,7 @@ impl Line<'_> {
             || self.last_cut.elapsed() > REPLAY_TIME_MAX / part
     }
 
-    fn step(&mut self, batch: Batch) -> Result<(), Trouble> {
+    pub(super) fn step(&mut self, batch: Batch) -> Result<(), Trouble> {
         self.took(&batch.runs);
         self.publish(batch)
     }
@@ -268,8 +282,14 @@ impl Line<'_> {
     /// Messages were taken.
     pub(super) fn took(&mut self, runs: &[Run]) {
         for run in runs {
-            self.at.insert(run.tp(), run.to + 1);
-            self.since_cut += u64::from(run.n);
+            let tp = run.tp();
+            self.halts.took(run);
+            if self.halts.has(&tp) {
+                self.resumed(&tp);
+            }
+            self.at.insert(tp, run.to + 1);
+            // What was passed over is in the next checkpoint, too.
+            self.since_cut += u64::from(run.n.max(1));
             self.since_durable += u64::from(run.n);
         }
     }
@@ -277,6 +297,9 @@ impl Line<'_> {
     /// What a batch leads to.
     pub(super) fn publish(&mut self, batch: Batch) -> Result<(), Trouble> {
         let decoded = batch.decoded();
+        if !batch.faults.is_empty() {
+            self.faulty(&batch);
+        }
         let Batch { inputs, mut dead, runs, originals, .. } = batch;
         let telemetry = &self.around.telemetry;
         let mut effects = self.publisher.effects();
@@ -306,6 +329,27 @@ impl Line<'_> {
         published
     }
 
+    /// Counts what could not be read of messages that were taken; the first of each field and reason is logged, with its place.
+    fn faulty(&mut self, batch: &Batch) {
+        for (field, fault, faulty) in batch.faults.iter() {
+            let (name, reason) = (field.name(self.engine.words()), fault.as_str());
+            self.around.telemetry.field_fault(&name, reason, faulty.messages);
+            if self.faults.insert((field, fault))
+                && let Some((run, offset)) = batch.place(faulty.first)
+            {
+                tracing::warn!(
+                    event = "field_unreadable",
+                    field = name.as_str(),
+                    reason,
+                    topic = &*run.t,
+                    partition = run.p,
+                    offset,
+                    "field left out of a message; later ones are only counted"
+                );
+            }
+        }
+    }
+
     /// Takes another policy and model, between two batches.
     fn reload(&mut self, stop: &Stop) -> Result<(), Trouble> {
         let reloaded = self.reload.look(self.settings, stop, &mut self.engine);
@@ -323,12 +367,23 @@ impl Line<'_> {
         health.beat();
         health.applied(self.engine.watermark_ms());
         telemetry.engine_counts(&self.engine.counts());
+        // The key may be personal: it is not named.
+        for (kind, accounts) in self.engine.take_suspected_placeholders() {
+            tracing::warn!(
+                event = "placeholder_suspected",
+                kind = kind.as_str(),
+                accounts,
+                hint = "`detector init` on recent events names such keys, for [kinds.NAME] ignore",
+                "key on far more accounts than its kind"
+            );
+        }
         telemetry.queue_depth(Queue::Decoded, self.source.as_ref().map_or(0, Source::waiting));
         telemetry.queue_depth(Queue::Effects, self.publisher.waiting());
         telemetry.queue_depth(Queue::Checkpoint, usize::from(self.writing));
         if self.told.elapsed() > Duration::from_secs(1) {
             self.told = Instant::now();
             telemetry.size(&self.engine.size());
+            self.around.memory(&self.engine);
             if self.cutting.is_none() {
                 self.ahead.expect(self.engine.listed().len());
             }
@@ -337,42 +392,6 @@ impl Line<'_> {
                 health.lag(&tp.topic, tp.partition, (end - next).max(0));
             }
         }
-    }
-
-    /// Some partition cannot be read on. Which one, the brokers know: it is stopped, the others go on.
-    fn lost(&mut self) -> Result<(), Trouble> {
-        let topics = Topics::new(&self.settings.kafka)?;
-        let shrunk = std::mem::take(&mut locked(&self.ends).shrunk);
-        let mut gone = Vec::new();
-        for (tp, at) in &self.at {
-            if self.stopped.contains(tp) {
-                continue;
-            }
-            let (low, high) = topics.bounds(tp)?;
-            let why = if *at < low {
-                format!(
-                    "offset {at} is to be read next, and the first one that is left is {low}: retention has removed messages that were never taken"
-                )
-            } else if *at > high || shrunk.contains(tp) {
-                format!(
-                    "offset {at} is to be read next, and the partition ends at {high}: the broker has lost messages that were taken"
-                )
-            } else {
-                continue;
-            };
-            tracing::error!(
-                partition = %tp,
-                "the partition is stopped, the others go on: {why}; look at the broker first; `--rebuild-from earliest` goes on with what is left"
-            );
-            self.around.health.stopped(&tp.topic, tp.partition, &why);
-            gone.push(tp.clone());
-        }
-        self.stopped.extend(gone.iter().cloned());
-        let change = if gone.is_empty() { Change::Again } else { Change::Drop(gone) };
-        if let Some(source) = &self.source {
-            let _ = source.change.send(change);
-        }
-        Ok(())
     }
 
     fn begin(&mut self) -> Cutting {
@@ -390,6 +409,7 @@ impl Line<'_> {
         let mut detail = Detail::of(&self.engine);
         detail.born = self.born;
         detail.writer = Some(self.writer.clone());
+        detail.signing = Some(self.signing.clone());
         detail.older_to_go = detail.erased > self.erased;
         self.erased = detail.erased;
         self.checkpoints.write(Job { records, at: self.at.clone(), outputs, detail });

@@ -12,6 +12,7 @@ pub mod copies;
 pub mod cut;
 mod ends;
 mod follow;
+mod halts;
 mod layout;
 mod live;
 pub mod memory;
@@ -23,6 +24,8 @@ mod published;
 mod pulse;
 mod rebuild;
 pub(crate) mod reload;
+mod restore;
+mod stalls;
 mod standby;
 mod start;
 
@@ -34,6 +37,7 @@ use crate::http::{self, Queries, Server};
 use crate::kafka::client::Trouble;
 use crate::kafka::config::{KafkaSection, Times};
 use crate::kafka::retention;
+use crate::kafka::skip::Skip;
 use crate::kafka::source::Reader;
 use crate::kafka::topics::Topics;
 use crate::registry::Registry;
@@ -48,7 +52,7 @@ use signal_hook::iterator::Signals;
 use standby::Standby;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the service runs with.
@@ -63,10 +67,10 @@ pub struct Settings {
     pub redis: RedisSection,
     times: Times,
     registry: Option<Arc<Registry>>,
-    /// Set once the service is to end: waits of its own for the registry end with it.
-    stop: OnceLock<Arc<AtomicBool>>,
     checkpoint_every: Duration,
     begin: Begin,
+    /// What is to be passed over where a partition is stopped.
+    pub(super) skips: Vec<Skip>,
     /// What `begin` asks for was done.
     begun: AtomicBool,
     /// What an engine is made of; read once, so that what changes on the disk is taken by a reload and by nothing else.
@@ -79,6 +83,12 @@ pub struct Settings {
 struct Current {
     loaded: Loaded,
     bundle: Option<Bundle>,
+}
+
+/// Puts a published action back into its account's record, as a restart does. False: it is no action.
+pub(crate) fn put_back(engine: &mut Engine, payload: &[u8], cap_hour: Option<&[u8]>) -> bool {
+    let action = restore::Published::read(payload, cap_hour);
+    action.map(|action| action.apply(engine)).is_some()
 }
 
 /// What state to begin with: a person's word, when Redis has none that fits.
@@ -103,7 +113,8 @@ impl Settings {
         model: Option<PathBuf>,
         strict_ties: bool,
         begin: Begin,
-    ) -> Result<Self, Failure> {
+        skips: Vec<Skip>,
+    ) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let (kafka, redis) =
             (loaded.kafka.clone().unwrap_or_default(), loaded.redis.clone().unwrap_or_default());
@@ -118,25 +129,21 @@ impl Settings {
         let every = features::duration::parse_ms(&loaded.config.state.checkpoint_every);
         let every = every.map_err(|e| problems.push(format!("[state] checkpoint_every: {e}")));
         let (Ok(times), Ok(every_ms), Ok(registry)) = (times, every, registry) else {
-            return Err(Failure::failed(format!(
-                "{}:\n  {}",
-                loaded.file.display(),
-                problems.join("\n  ")
-            )));
+            return Err(problems);
         };
         if !problems.is_empty() {
-            return Err(Failure::failed(format!(
-                "{}:\n  {}",
-                loaded.file.display(),
-                problems.join("\n  ")
-            )));
+            return Err(problems);
         }
         let checkpoint_every = Duration::from_millis(every_ms.max(1) as u64);
         let begun = AtomicBool::new(false);
         for warning in kafka.security.warnings() {
             tracing::warn!("{warning}");
         }
-        let registry = registry.map(Arc::new);
+        // What is no offset is refused where the engine is made.
+        let offset = loaded.config.time.assume_offset.as_deref();
+        let offset_ms = offset.and_then(|o| features::duration::parse_offset_ms(o).ok());
+        let registry =
+            registry.map(|registry| Arc::new(registry.local_times_at(offset_ms.unwrap_or(0))));
         let current = Mutex::new(None);
         let files = Arc::new(Files::of(&loaded, model.as_deref()));
         Ok(Self {
@@ -146,9 +153,9 @@ impl Settings {
             redis,
             times,
             registry,
-            stop: OnceLock::new(),
             checkpoint_every,
             begin,
+            skips,
             begun,
             current,
             files,
@@ -182,10 +189,6 @@ impl Settings {
     /// From now on engines are made of this.
     fn replace(&self, current: Current) {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(current));
-    }
-
-    fn stop_flag(&self) -> Arc<AtomicBool> {
-        self.stop.get().cloned().unwrap_or_default()
     }
 
     fn reader(&self, engine: &Engine) -> Reader {
@@ -279,7 +282,7 @@ impl Around {
         engine: &Engine,
     ) -> Result<(Self, Option<Server>), Failure> {
         let http = http::Settings::of(&settings.loaded.config.http)
-            .map_err(|problems| Failure::failed(problems.join("\n  ")))?;
+            .map_err(|problems| Failure::refused(problems.join("\n  ")))?;
         let health = Arc::new(Health::new(http.limits));
         let (asking, queries) = http::queries(&telemetry);
         telemetry.versions(engine.versions());
@@ -300,6 +303,20 @@ impl Around {
 }
 
 impl Around {
+    /// Tells how much memory the state takes; logs once when it comes near its bound, and once when it reaches it.
+    fn memory(&self, engine: &Engine) {
+        let found = engine.memory_use();
+        if !self.health.memory(found) {
+            return;
+        }
+        let (bytes, max) = (found.bytes, found.max);
+        if found.is_full() {
+            tracing::warn!(event = "memory_full", bytes, max, "state full, new accounts not kept");
+        } else {
+            tracing::warn!(event = "memory_near", bytes, max, "state near its bound of memory");
+        }
+    }
+
     /// Tells how a reload ended.
     fn reloaded(&self, reloaded: &Reloaded, engine: &Engine) {
         match reloaded {
@@ -318,14 +335,13 @@ impl Around {
 /// # Errors
 /// What needs a person.
 pub fn run(settings: &Settings, telemetry: Telemetry, stop: &Stop) -> Result<(), Failure> {
-    let _ = settings.stop.set(stop.flag());
     let mut problems = Vec::new();
     let engine = settings.engine();
     if let Err(Trouble::Fatal(e) | Trouble::StartOver(e)) = &engine {
         problems.push(e.clone());
     }
     let topics = Topics::new(&settings.kafka)
-        .and_then(|topics| topics.check())
+        .and_then(|topics| topics.check().and_then(|()| topics.check_skips(&settings.skips)))
         .and_then(|()| retention::check(&settings.kafka, live::REPLAY_TIME_MAX));
     if let Err(Trouble::Fatal(e) | Trouble::StartOver(e)) = topics {
         problems.push(e);
@@ -337,9 +353,11 @@ pub fn run(settings: &Settings, telemetry: Telemetry, stop: &Stop) -> Result<(),
         problems.push(e);
     }
     if !problems.is_empty() {
-        return Err(Failure::failed(problems.join("\n  ")));
+        let text = problems.join("\n  ");
+        // What is wrong with the configuration or the model stays wrong, whatever becomes of the rest.
+        return Err(if engine.is_err() { Failure::refused(text) } else { Failure::failed(text) });
     }
-    let engine = engine.map_err(Failure::failed)?;
+    let engine = engine.map_err(Failure::refused)?;
     let (around, server) = Around::start(settings, telemetry, &engine)?;
     drop(engine);
     watch_files(settings, stop).map_err(Failure::failed)?;

@@ -3,6 +3,7 @@
 use crate::kafka::client::Trouble;
 use crate::kafka::journal::{Offsets, Tp};
 use crate::kafka::publish::Committed;
+use crate::kafka::signature::Signing;
 use crate::store::redis::Position;
 use engine::Engine;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,9 @@ pub struct Detail {
     /// An account was erased since the checkpoint before: older versions of records hold what was known of it, and are to go.
     #[serde(default)]
     pub older_to_go: bool,
+    /// How records of the journal and of the actions are signed; earlier versions did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing: Option<Signing>,
 }
 
 /// The name of a partition in a position: `topic/number`.
@@ -77,9 +81,16 @@ impl Detail {
 
 /// The position of a state.
 pub fn position(at: &Offsets, outputs: &Committed, detail: Detail) -> Position {
-    let detail = Detail { journal: outputs.journal, actions: outputs.actions.clone(), ..detail };
+    let number = outputs.number;
+    let signing = detail.signing.map(|s| Signing { number: s.number.max(number), ..s });
+    let (journal, actions) = (outputs.journal, outputs.actions.clone());
+    Position { offsets: named(at), detail: text(&Detail { journal, actions, signing, ..detail }) }
+}
+
+/// As the store keeps it.
+pub fn text(detail: &Detail) -> String {
     // Serialising to memory does not fail.
-    Position { offsets: named(at), detail: serde_json::to_string(&detail).unwrap_or_default() }
+    serde_json::to_string(detail).unwrap_or_default()
 }
 
 /// Reads what stands with a position.

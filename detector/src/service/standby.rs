@@ -27,6 +27,8 @@ pub struct Standby {
     failures: u32,
     watch: Watch,
     asked_base: Option<Instant>,
+    /// When new partitions of the actions were last looked for.
+    looked: Option<Instant>,
 }
 
 impl Standby {
@@ -131,7 +133,8 @@ impl Standby {
             // The owner lets the one that is read be, also for a second try.
             store.will_read(super::live::READ_TIME_MAX)?;
             let Some((tag, base)) = store.peek_base()? else { return Ok(()) };
-            let begun = Follower::begin(settings, topics, &base, engine, |engine| {
+            let telemetry = &around.telemetry;
+            let begun = Follower::begin(settings, topics, &base, engine, telemetry, |engine| {
                 fill(engine, None, |each| store.peek_load(tag, each, |_| around.health.beat()))
             });
             if !matches!(begun, Err(Trouble::StartOver(_))) {
@@ -144,6 +147,15 @@ impl Standby {
             return Ok(());
         };
         follower.turn(topics, LOOK)?;
+        let every = Duration::from_millis(settings.times.partitions_every_ms.max(1000) as u64);
+        if self.looked.is_none_or(|looked| looked.elapsed() >= every) {
+            self.looked = Some(Instant::now());
+            match follower.look_for_partitions(topics) {
+                // Brokers that do not answer now do so later.
+                Ok(()) | Err(Trouble::StartOver(_)) => {}
+                Err(trouble) => return Err(trouble),
+            }
+        }
         if self.asked_base.is_none_or(|asked| asked.elapsed() >= BASE_EVERY) {
             self.asked_base = Some(Instant::now());
             // What cannot be asked now is asked the next time.
@@ -151,6 +163,7 @@ impl Standby {
                 follower.covered_by(&position::read(&base)?)?;
             }
             around.telemetry.size(&follower.engine().size());
+            around.memory(follower.engine());
         }
         self.failures = 0;
         let engine = follower.engine();

@@ -10,10 +10,10 @@ use crate::kafka::client::Trouble;
 use crate::kafka::config::Delivery;
 use crate::kafka::journal::{Offsets, Tp};
 use crate::kafka::publish::{Committed, Prepared};
+use crate::kafka::signature::{Signer, Signing};
 use crate::kafka::topics::Topics;
-use crate::store::redis::{Name, RedisShards, RedisStoreError, Shards, Start, Store};
+use crate::store::redis::{Name, Position, RedisShards, RedisStoreError, Shards, Start, Store};
 use engine::{Carry, Engine};
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// Everything that an instance needs to go live.
@@ -44,6 +44,8 @@ pub struct Ready<S> {
     pub erased: u64,
     /// See [`Detail`].
     pub born: u32,
+    /// See [`Detail`].
+    pub signing: Signing,
 }
 
 impl From<RedisStoreError> for Trouble {
@@ -76,12 +78,13 @@ pub fn start<S: Shards>(
     let heart = store.heart(RedisShards::open(&settings.redis)?)?;
     let pulse = Pulse::start(heart, settings.redis.lease_ttl())
         .map_err(|e| Trouble::Fatal(format!("cannot start a thread: {e}")))?;
-    let producer = Prepared::new(section, epoch)?;
+    let mut producer = Prepared::new(section, epoch)?;
     let durable = store.confirm()?;
     tracing::debug!(?durable, "the lease is confirmed");
 
     let topics = Topics::new(section)?;
     let inputs = topics.inputs()?;
+    let action_partitions = topics.partitions(&section.actions)?;
     let mut committed = topics.committed(&inputs)?;
     let mut begins = Offsets::new();
     for tp in &inputs {
@@ -103,11 +106,29 @@ pub fn start<S: Shards>(
         );
     }
     if begin != Begin::Checkpoint {
+        // What is read back is still checked by the secret that the state had, if Redis has not lost it.
+        let before =
+            store.peek_base().ok().flatten().and_then(|(_, base)| position::read(&base).ok());
+        let before = before.and_then(|detail| detail.signing);
+        let signing = match before.clone() {
+            Some(signing) => signing.unread(),
+            None => Signing::of(ends(&topics, settings)?),
+        };
+        producer.sign_by(Signer::behind(signing.secret.clone(), signing.number), action_partitions);
         producer.take_over()?;
         let writer = Some(producer.writer().to_owned());
-        let of = Detail { born: epoch, writer, ..Detail::default() };
+        let of =
+            Detail { born: epoch, writer, signing: Some(signing.clone()), ..Detail::default() };
         let (engine, at, outputs) = rebuild::begin(
-            settings, begin, &mut store, &topics, &begins, committed, of, around, stop,
+            settings,
+            (begin, before),
+            &mut store,
+            &topics,
+            &begins,
+            committed,
+            of,
+            around,
+            stop,
         )?;
         settings.begun.store(true, std::sync::atomic::Ordering::Relaxed);
         let (replayed, anew, unread) = (0, true, false);
@@ -126,6 +147,7 @@ pub fn start<S: Shards>(
             unread,
             erased,
             born,
+            signing,
         });
     }
     // A partition with a commit began at 0 as far as anybody can tell: what retention left says nothing about it, and an empty
@@ -152,13 +174,11 @@ pub fn start<S: Shards>(
             store.first_checkpoint(&first)?
         }
     };
-    // Behind the first checkpoint, which says where the journal begins, and before the journal is read.
-    producer.take_over()?;
     let detail = position::read(&base)?;
     if detail.older_to_go {
         store.keep_one_version_of_all();
     }
-    let (follower, unread) = match following.filter(|f| f.fits(&detail, &committed)) {
+    let (mut follower, unread) = match following.filter(|f| f.fits(&detail, &committed)) {
         Some(follower) => {
             tracing::info!(
                 journal = follower.place(),
@@ -172,14 +192,35 @@ pub fn start<S: Shards>(
             let engine = settings.engine()?;
             position::same_privacy(&detail, &engine)?;
             let carry = carried(&mut store, &detail, &engine)?;
-            let follower = Follower::begin(settings, &topics, &base, engine, |engine| {
-                fill(engine, carry.as_ref(), |each| store.load(each, |_| around.health.beat()))
-            })?;
+            let telemetry = &around.telemetry;
+            let follower =
+                Follower::begin(settings, &topics, &base, engine, telemetry, |engine| {
+                    fill(engine, carry.as_ref(), |each| store.load(each, |_| around.health.beat()))
+                })?;
             tracing::info!(seconds = begun.elapsed().as_secs_f64(), "state loaded");
             (follower, false)
         }
     };
     store.look_again()?;
+    let signing = match detail.signing.clone() {
+        Some(signing) => signing,
+        None => {
+            // Durable before anything is signed: whoever comes next has to know it.
+            let signing = Signing::of(ends(&topics, settings)?);
+            let detail = Detail { signing: Some(signing.clone()), ..detail.clone() };
+            let offsets = base.offsets.clone();
+            store.checkpoint(&Position { offsets, detail: position::text(&detail) }, [])?;
+            tracing::info!(event = "signing_begins", "journal and actions are signed from now on");
+            signing
+        }
+    };
+    if section.delivery == Delivery::AtLeastOnce {
+        // Behind the first checkpoint, which says where the journal begins, and before the journal is read to its end.
+        follower.read_journal(&topics)?;
+        let signer = Signer::behind(signing.secret.clone(), follower.number());
+        producer.sign_by(signer, action_partitions);
+        producer.take_over()?;
+    }
 
     // Partitions that came since begin at their first message.
     let mut until = position::offsets(&base.offsets);
@@ -195,7 +236,10 @@ pub fn start<S: Shards>(
         span.record("messages", finished.messages);
         finished
     };
-    let Finished { engine, messages: replayed, at, again } = finished;
+    let Finished { engine, messages: replayed, at, again, number } = finished;
+    if section.delivery == Delivery::ExactlyOnce {
+        producer.sign_by(Signer::behind(signing.secret.clone(), number), action_partitions);
+    }
     let outputs = ends(&topics, settings)?;
     store.look_again()?;
     Ok(Ready {
@@ -212,6 +256,7 @@ pub fn start<S: Shards>(
         unread,
         erased: detail.erased,
         born: detail.born,
+        signing,
     })
 }
 
@@ -220,7 +265,7 @@ pub(super) fn ends(topics: &Topics, settings: &Settings) -> Result<Committed, Tr
     let end =
         |topic: &str, partition| topics.bounds(&Tp { topic: topic.into(), partition }).map(|b| b.1);
     let mut outputs =
-        Committed { journal: end(&settings.kafka.journal, 0)?, actions: BTreeMap::new() };
+        Committed { journal: end(&settings.kafka.journal, 0)?, ..Committed::default() };
     for partition in 0..topics.partitions(&settings.kafka.actions)? {
         outputs.actions.insert(partition, end(&settings.kafka.actions, partition)?);
     }

@@ -2,6 +2,7 @@
 
 use super::chance::mix2;
 use super::event::SimEvent;
+use super::honest::OWN_OPENINGS;
 use super::kinds::{ActorKind, EventType};
 use super::names::NONE;
 use super::places::Place;
@@ -134,7 +135,25 @@ impl Simulator {
             event.has_url = chance.yes(0.6 - 0.4 * e);
             event.has_contact = chance.yes(0.2);
         }
+        self.hide_behind(who, &mut event);
         Some(event)
+    }
+
+    /// At times a ring that hides behind honest accounts sends the key of one's device, and quotes its text.
+    fn hide_behind(&mut self, who: u32, event: &mut SimEvent) {
+        let ring = self.rings.get(self.world.accounts[who as usize].ring as usize);
+        let Some(frames) = ring.map(|ring| &ring.frames).filter(|frames| !frames.is_empty()) else {
+            return;
+        };
+        if !self.chance.yes(0.35) {
+            return;
+        }
+        if let Some(framed) = self.chance.pick(frames) {
+            event.place.device = self.world.accounts[framed as usize].device;
+            if event.event_type == EventType::Message {
+                event.content = OWN_OPENINGS | framed;
+            }
+        }
     }
 
     fn boost(&mut self, who: u32, now_ms: i64) -> Option<SimEvent> {

@@ -30,7 +30,7 @@ const EAGER: [f64; 12] = [25.0, 22.0, 24.0, 16.0, 5.0, 1.0, 2.0, 0.5, 0.05, 0.2,
 const PRETENDER: [f64; 12] = [44.0, 20.0, 9.0, 9.0, 4.0, 0.5, 0.6, 0.3, 0.1, 0.1, 0.1, 0.0];
 
 /// Content numbers above all that are minted.
-const OWN_OPENINGS: u32 = 0xC000_0000;
+pub(super) const OWN_OPENINGS: u32 = 0xC000_0000;
 const BORROWED_LINES: u32 = 0xE000_0000;
 const VIRAL: u32 = 0xF000_0000;
 
@@ -247,7 +247,7 @@ impl Simulator {
             event.content = announcement;
             event.text_length = 60 + mix2(1, u64::from(announcement)) as u32 % 200;
             event.has_url = mix2(2, u64::from(announcement)) % 10 < 6;
-        } else if kind == ActorKind::FastStarter && chance.yes(0.3) {
+        } else if matches!(kind, ActorKind::FastStarter | ActorKind::JoeJob) && chance.yes(0.3) {
             event.content = OWN_OPENINGS | who;
         } else {
             event.content = self.text_content(event.text_length);

@@ -28,6 +28,8 @@ pub enum ActorKind {
     FastStarter,
     /// Mistypes cards and passwords.
     Clumsy,
+    /// There for long; then a spam ring uses its device's key and its text, and is found out.
+    JoeJob,
     /// One of several that send copies of a message to strangers.
     SpamRing,
     /// Registered slowly from a pool of devices, asleep, then used together.
@@ -44,7 +46,7 @@ pub enum ActorKind {
 
 impl ActorKind {
     /// All kinds, honest first.
-    pub const ALL: [ActorKind; 18] = [
+    pub const ALL: [ActorKind; 19] = [
         ActorKind::Ordinary,
         ActorKind::Family,
         ActorKind::Student,
@@ -57,6 +59,7 @@ impl ActorKind {
         ActorKind::SecondHand,
         ActorKind::FastStarter,
         ActorKind::Clumsy,
+        ActorKind::JoeJob,
         ActorKind::SpamRing,
         ActorKind::AccountFarm,
         ActorKind::CardTester,
@@ -95,6 +98,7 @@ impl ActorKind {
             ActorKind::SecondHand => "second_hand",
             ActorKind::FastStarter => "fast_starter",
             ActorKind::Clumsy => "clumsy",
+            ActorKind::JoeJob => "joe_job",
             ActorKind::SpamRing => "spam_ring",
             ActorKind::AccountFarm => "account_farm",
             ActorKind::CardTester => "card_tester",

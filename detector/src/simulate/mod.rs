@@ -93,7 +93,7 @@ impl Simulator {
         let mut world = world::populate(plan, honest, &mut chance);
         let mut rings = rings::conspire(plan, &mut world, &mut chance);
         world.index(plan.seed);
-        rings::choose_targets(&mut rings, &world, &mut chance);
+        rings::choose_targets(plan, &mut rings, &world, &mut chance);
         let pace = Pace::new(plan.start_ms, plan.days, plan.events, &world.accounts);
         let mut simulator = Self {
             plan: plan.clone(),

@@ -40,6 +40,8 @@ pub(super) struct Ring {
     pub(super) contents: Vec<u32>,
     /// Accounts that it works for, or against.
     pub(super) targets: Vec<u32>,
+    /// Honest accounts whose device and text it uses.
+    pub(super) frames: Vec<u32>,
     pub(super) purpose: Purpose,
     /// Moderators found the whole ring at once.
     pub(super) swept: bool,
@@ -152,6 +154,7 @@ fn found(plan: &Plan, kind: ActorKind, size: u32, world: &mut World, chance: &mu
         payouts,
         contents,
         targets: Vec::new(),
+        frames: Vec::new(),
         purpose: [Purpose::Boost, Purpose::Spam, Purpose::Brigade]
             [chance.weighted(&[0.45, 0.4, 0.15])],
         swept: false,
@@ -275,8 +278,27 @@ fn choose_victims(
     }
 }
 
-/// Chooses whom rings work for or against; call once the world is indexed.
-pub(super) fn choose_targets(rings: &mut [Ring], world: &World, chance: &mut Chance) {
+/// Divides those who are to be hidden behind among the spam rings that begin once they were seen for a quarter of
+/// the time.
+fn choose_framed(plan: &Plan, rings: &mut [Ring], world: &World, chance: &mut Chance) {
+    let seen_ms = plan.start_ms + (plan.end_ms() - plan.start_ms) / 4;
+    let spam: Vec<usize> = (0..rings.len())
+        .filter(|&at| rings[at].kind == ActorKind::SpamRing && rings[at].start_ms >= seen_ms)
+        .collect();
+    for (index, account) in world.accounts.iter().enumerate() {
+        // A thief's victim is another story.
+        if account.kind == ActorKind::JoeJob
+            && account.ring == super::names::NONE
+            && let Some(ring) = chance.pick(&spam)
+        {
+            rings[ring].frames.push(index as u32);
+        }
+    }
+}
+
+/// Chooses whom rings work for or against, and behind whom they hide; call once the world is indexed.
+pub(super) fn choose_targets(plan: &Plan, rings: &mut [Ring], world: &World, chance: &mut Chance) {
+    choose_framed(plan, rings, world, chance);
     for ring in rings {
         let wanted = match ring.kind {
             ActorKind::ReviewRing => chance.whole(2, 6),

@@ -91,7 +91,7 @@ pub(super) struct World {
 }
 
 /// Shares of the honest crowds; families come out of households, the rest is ordinary.
-const CROWDS: [(ActorKind, f64); 10] = [
+const CROWDS: [(ActorKind, f64); 11] = [
     (ActorKind::Student, 0.07),
     (ActorKind::MobileOnly, 0.13),
     (ActorKind::SharedTablet, 0.025),
@@ -102,6 +102,7 @@ const CROWDS: [(ActorKind, f64); 10] = [
     (ActorKind::SecondHand, 0.025),
     (ActorKind::FastStarter, 0.045),
     (ActorKind::Clumsy, 0.025),
+    (ActorKind::JoeJob, 0.01),
 ];
 
 /// Share of households of two and more whose members join within days of one another.
@@ -282,6 +283,15 @@ fn settle_crowd(
         ActorKind::PowerSeller => {
             account.rate = (account.rate * 4.0).max(1.0);
             account.leaves_ms = i64::MAX;
+        }
+        // Worth hiding behind: known for long, and there all the time.
+        ActorKind::JoeJob => {
+            account.rate = account.rate.max(0.6);
+            account.leaves_ms = i64::MAX;
+            if !account.signed_up {
+                account.signup_ms = plan.start_ms - 30 * DAY_MS;
+                account.signed_up = true;
+            }
         }
         ActorKind::FastStarter if account.signed_up => {
             // Only the new can be fast starters: make it new.

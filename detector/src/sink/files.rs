@@ -8,6 +8,7 @@ use engine::limits::DEAD_LETTER_BYTES_MAX;
 use engine::wire::{DeadLetterV1, Reject, write_score};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -37,34 +38,44 @@ impl OutputPaths {
         self.each().map(|path| path.is_some())
     }
 
-    /// No output may be a file that is read, or another output. Devices and pipes may be named twice.
+    /// See [`all_differ`].
     ///
     /// # Errors
     /// Naming the file.
     pub fn check(&self, read: &[&Path]) -> Result<(), String> {
-        let mut taken: Vec<(PathBuf, &str)> =
-            read.iter().filter_map(|p| Some((place(p)?, "is read by this command"))).collect();
-        for path in self.each().into_iter().flatten() {
-            if path == Path::new("-")
-                && self.each().iter().flatten().filter(|p| **p == path).count() > 1
-            {
-                return Err("two outputs are both to go to standard output\nhint: give a file to one of them".into());
-            }
-            let Some(place) = place(path) else { continue };
-            if let Some((_, why)) = taken.iter().find(|(other, _)| *other == place) {
-                return Err(format!(
-                    "{} {why}: it cannot be an output as well\nhint: give another file",
-                    path.display()
-                ));
-            }
-            taken.push((place, "is an output already"));
-        }
-        Ok(())
+        let written: Vec<&Path> = self.each().into_iter().flatten().collect();
+        all_differ(read, &written)
     }
 
     fn each(&self) -> [Option<&Path>; 3] {
         [self.actions.as_deref(), self.scores.as_deref(), self.dead_letters.as_deref()]
     }
+}
+
+/// No file that is written may be one that is read, or be written twice, by whatever name. Devices and pipes may be named twice.
+///
+/// # Errors
+/// Naming the file.
+pub fn all_differ(read: &[&Path], written: &[&Path]) -> Result<(), String> {
+    let mut taken: Vec<(Place, &str)> =
+        read.iter().filter_map(|p| Some((place(p)?, "is read by this command"))).collect();
+    if written.iter().filter(|path| **path == Path::new("-")).count() > 1 {
+        return Err(
+            "two outputs are both to go to standard output\nhint: give a file to one of them"
+                .into(),
+        );
+    }
+    for path in written {
+        let Some(place) = place(path) else { continue };
+        if let Some((_, why)) = taken.iter().find(|(other, _)| *other == place) {
+            return Err(format!(
+                "{} {why}: it cannot be an output as well\nhint: give another file",
+                path.display()
+            ));
+        }
+        taken.push((place, "is an output already"));
+    }
+    Ok(())
 }
 
 /// A message that was rejected, with its bytes.
@@ -100,16 +111,25 @@ impl Dead {
     }
 }
 
-/// Where a file lies, or would lie; `None` for standard streams and for what is no file.
-fn place(path: &Path) -> Option<PathBuf> {
+/// A file, whatever it is called.
+#[derive(PartialEq, Eq)]
+enum Place {
+    /// It is there: its device and number, which all of its hard links share.
+    Is(u64, u64),
+    /// It would lie there.
+    WillBe(PathBuf),
+}
+
+/// Which file a path names; `None` for standard streams and for what is no file.
+fn place(path: &Path) -> Option<Place> {
     if path == Path::new("-") {
         return None;
     }
     if let Ok(meta) = std::fs::metadata(path) {
-        return meta.is_file().then(|| path.canonicalize().ok()).flatten();
+        return meta.is_file().then(|| Place::Is(meta.dev(), meta.ino()));
     }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Some(folder.canonicalize().ok()?.join(path.file_name()?))
+    Some(Place::WillBe(folder.canonicalize().ok()?.join(path.file_name()?)))
 }
 
 enum Message {

@@ -1,5 +1,6 @@
-//! Lines of a file or pipe, plain, gzip or zstd, in batches that know their place.
+//! Lines of a file or pipe, in batches that know their place. `forms` makes lines of files of other forms.
 
+use super::forms::{self, Failed};
 use engine::limits::{DEAD_LETTER_BYTES_MAX, MESSAGE_BYTES_MAX};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -40,6 +41,28 @@ pub enum SourceError {
         /// What the decoder says.
         why: String,
     },
+    /// Of a form that is not read.
+    #[error("{path} is {found}\nhint: {hint}")]
+    Form {
+        /// The file.
+        path: String,
+        /// What it is.
+        found: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Shorter than it was.
+    #[error(
+        "{path} has {bytes} bytes of lines, and {place} of them were read before\nhint: it was cut or replaced since: give the file that the run was begun with, or another --state folder"
+    )]
+    Shrunk {
+        /// The file.
+        path: String,
+        /// Its length, decompressed.
+        bytes: u64,
+        /// The place reached.
+        place: u64,
+    },
     /// Another file than the one that was begun.
     #[error(
         "{path} is not the file that this state was made from: its first {bytes} bytes differ\nhint: give the file that the run was begun with, or another --state folder"
@@ -63,6 +86,12 @@ pub struct Lines {
     offset: u64,
     /// What broke off the file, until it is told.
     failed: Option<io::Error>,
+    /// The last line read had its end.
+    ended: bool,
+    /// A last line without its end is left for a later run, unless it is whole.
+    leaves_unfinished: bool,
+    /// Bytes of the line that was left.
+    unfinished: Arc<AtomicU64>,
 }
 
 /// Lines that were read together.
@@ -134,10 +163,11 @@ impl<R: Read> Read for Counting<R> {
 }
 
 impl Lines {
-    /// Opens a file, or standard input for `-`. Compression is recognised by content.
+    /// Opens a file, or standard input for `-`. Its form is recognised by content: JSON lines, a JSON array, CSV with a header, Parquet;
+    /// plain, gzip or zstd.
     ///
     /// # Errors
-    /// When it cannot be opened, or is a folder.
+    /// When it cannot be opened, is a folder, or of a form that is not read.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         Self::open_at(path, Place::default(), None)
     }
@@ -151,50 +181,31 @@ impl Lines {
         place: Place,
         identity: Option<&Identity>,
     ) -> Result<Self, SourceError> {
-        let open_error = |why: String, hint: &'static str| SourceError::Open {
-            path: path.display().to_string(),
-            why,
-            hint,
-        };
         let raw_read = Arc::new(AtomicU64::new(0));
         if path == Path::new("-") {
             if place != Place::default() {
                 return Err(open_error(
-                    "a pipe cannot be gone back in".into(),
+                    path,
+                    "a pipe cannot be gone back in",
                     "resuming needs a file; give --input FILE, or another --state folder",
                 ));
             }
             let counting = Counting { inner: io::stdin(), read: raw_read.clone() };
-            let reader = decompress(BufReader::with_capacity(1 << 18, counting)).map_err(|e| {
-                open_error(e.to_string(), "is the other end of the pipe still there?")
-            })?;
-            return Ok(Self::over(path, reader, raw_read, None));
+            let read = forms::read(BufReader::with_capacity(1 << 18, counting))
+                .map_err(|e| begin_error(path, e))?;
+            return Ok(Self::over(path, read.lines, raw_read, None));
         }
-        let meta = std::fs::metadata(path).map_err(|e| {
-            open_error(e.to_string(), "is the path right, and readable for this user?")
-        })?;
+        let meta = std::fs::metadata(path)
+            .map_err(|e| open_error(path, e, "is the path right, and readable for this user?"))?;
         if meta.is_dir() {
             return Err(open_error(
-                "it is a folder".into(),
-                "give one file of events, one JSON object a line",
+                path,
+                "it is a folder",
+                "give one file of events: JSON lines, CSV or Parquet",
             ));
         }
-        let mut file = File::open(path)
-            .map_err(|e| open_error(e.to_string(), "is the file readable for this user?"))?;
-        let mut magic = [0u8; 4];
-        let compressed = {
-            let n = read_up_to(&mut file, &mut magic)
-                .map_err(|e| open_error(e.to_string(), "is the file readable?"))?;
-            is_gzip(&magic[..n]) || is_zstd(&magic[..n])
-        };
-        let rewind = |file: &mut File, to: u64| {
-            file.seek(SeekFrom::Start(to))
-                .map_err(|e| open_error(e.to_string(), "resuming needs a file that can be seeked"))
-        };
         if let Some(wanted) = identity {
-            rewind(&mut file, 0)?;
-            let mut start = decompress(BufReader::new(&file))
-                .map_err(|e| open_error(e.to_string(), "is the file readable?"))?;
+            let (mut start, _) = begin(path, meta.len(), Arc::default())?;
             let mut head = vec![0; wanted.bytes];
             let n = read_up_to(&mut start, &mut head).unwrap_or(0);
             if Identity::of(&head[..n]) != *wanted {
@@ -204,28 +215,40 @@ impl Lines {
                 });
             }
         }
-        let skip = if compressed { 0 } else { place.offset };
-        rewind(&mut file, skip)?;
-        raw_read.store(skip, Ordering::Relaxed);
-        let counting = Counting { inner: file, read: raw_read.clone() };
-        let mut reader = decompress(BufReader::with_capacity(1 << 18, counting))
-            .map_err(|e| open_error(e.to_string(), "is the file readable?"))?;
-        if compressed && place.offset > 0 {
-            let skipped =
-                io::copy(&mut (&mut reader).take(place.offset), &mut io::sink()).unwrap_or(0);
-            if skipped < place.offset {
-                return Err(open_error(
-                    format!(
-                        "it ends after {skipped} bytes, before the place reached earlier ({})",
-                        place.offset
-                    ),
-                    "give the file that the run was begun with, or another --state folder",
-                ));
-            }
+        let (mut reader, plain_from) = begin(path, meta.len(), raw_read.clone())?;
+        let mut ended = true;
+        if place.offset > 0 {
+            // Up to the byte before the place: it says whether the line before it had its end.
+            let before = place.offset - 1;
+            let (found, last) = match plain_from {
+                Some(from) => {
+                    let mut file = File::open(path).map_err(|e| open_error(path, e, READABLE))?;
+                    file.seek(SeekFrom::Start(from + before)).map_err(|e| {
+                        open_error(path, e, "resuming needs a file that can be gone back in")
+                    })?;
+                    raw_read.store(from + before, Ordering::Relaxed);
+                    let counting = Counting { inner: file, read: raw_read.clone() };
+                    reader = Box::new(BufReader::with_capacity(1 << 18, counting));
+                    (meta.len().saturating_sub(from).min(before), next_byte(&mut reader))
+                }
+                None => {
+                    let copied = io::copy(&mut (&mut reader).take(before), &mut io::sink());
+                    (copied.unwrap_or(0), next_byte(&mut reader))
+                }
+            };
+            let Some(last) = last else {
+                return Err(SourceError::Shrunk {
+                    path: path.display().to_string(),
+                    bytes: found,
+                    place: place.offset,
+                });
+            };
+            ended = last == b'\n';
         }
         let mut lines = Self::over(path, reader, raw_read, Some(meta.len()));
         lines.line = place.line;
         lines.offset = place.offset;
+        lines.ended = ended;
         Ok(lines)
     }
 
@@ -235,7 +258,30 @@ impl Lines {
         raw_read: Arc<AtomicU64>,
         raw_len: Option<u64>,
     ) -> Self {
-        Self { path: path.into(), reader, raw_read, raw_len, line: 0, offset: 0, failed: None }
+        Self {
+            path: path.into(),
+            reader,
+            raw_read,
+            raw_len,
+            line: 0,
+            offset: 0,
+            failed: None,
+            ended: true,
+            leaves_unfinished: false,
+            unfinished: Arc::default(),
+        }
+    }
+
+    /// For a file that may still grow: a last line without its end is left for the next run, unless it is whole already.
+    #[must_use]
+    pub fn leaving_unfinished(mut self) -> Self {
+        self.leaves_unfinished = true;
+        self
+    }
+
+    /// Bytes of the last line that was left; 0 when none was.
+    pub fn unfinished(&self) -> Arc<AtomicU64> {
+        self.unfinished.clone()
     }
 
     /// Lines from bytes in memory, for tests and the demonstration.
@@ -263,6 +309,7 @@ impl Lines {
     /// # Errors
     /// When the file breaks off (a damaged archive); lines before that were returned.
     pub fn next_batch(&mut self, lines_max: usize) -> Result<Option<LineBatch>, SourceError> {
+        self.end_last_line()?;
         let mut batch = LineBatch { first_line: self.line + 1, ..LineBatch::default() };
         let mut count = 0;
         while count < lines_max && batch.bytes.len() < BATCH_BYTES_MAX {
@@ -273,7 +320,13 @@ impl Lines {
             };
             match read {
                 Ok((0, _)) => break,
+                Ok((full, _)) if self.leaves(&batch.bytes[start..]) => {
+                    self.unfinished.store(full, Ordering::Relaxed);
+                    batch.bytes.truncate(start);
+                    break;
+                }
                 Ok((full, long)) => {
+                    self.ended = batch.bytes.last() == Some(&b'\n');
                     count += 1;
                     self.line += 1;
                     self.offset += full;
@@ -306,6 +359,39 @@ impl Lines {
         }
         batch.end = Place { line: self.line, offset: self.offset };
         Ok((count > 0).then_some(batch))
+    }
+
+    /// Takes the end of a line that was read without it, now that it is there: it is not another line.
+    fn end_last_line(&mut self) -> Result<(), SourceError> {
+        if self.ended {
+            return Ok(());
+        }
+        self.ended = true;
+        loop {
+            let available = self.reader.fill_buf().map_err(|e| SourceError::Read {
+                path: self.path.display().to_string(),
+                line: self.line,
+                why: e.to_string(),
+            })?;
+            match available.first() {
+                Some(b'\r') => {}
+                Some(b'\n') => {
+                    self.reader.consume(1);
+                    self.offset += 1;
+                    return Ok(());
+                }
+                _ => return Ok(()),
+            }
+            self.reader.consume(1);
+            self.offset += 1;
+        }
+    }
+
+    /// Whether a line is the last one, without its end, and not whole yet.
+    fn leaves(&self, line: &[u8]) -> bool {
+        self.leaves_unfinished
+            && line.last().is_some_and(|byte| *byte != b'\n')
+            && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_err()
     }
 
     /// Appends one line with its end; of a line beyond the cap only the start. Returns its full length,
@@ -389,23 +475,49 @@ fn read_up_to(reader: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-fn is_gzip(head: &[u8]) -> bool {
-    head.starts_with(&[0x1f, 0x8b])
+const READABLE: &str = "is the file readable for this user?";
+
+fn open_error(path: &Path, why: impl ToString, hint: &'static str) -> SourceError {
+    SourceError::Open { path: path.display().to_string(), why: why.to_string(), hint }
 }
 
-fn is_zstd(head: &[u8]) -> bool {
-    head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
+fn begin_error(path: &Path, failed: Failed) -> SourceError {
+    match failed {
+        Failed::Io(e) => {
+            open_error(path, e, "is the file readable, or the other end of the pipe still there?")
+        }
+        Failed::Refused(refused) => SourceError::Form {
+            path: path.display().to_string(),
+            found: refused.found,
+            hint: refused.hint,
+        },
+    }
 }
 
-fn decompress<'a, R: BufRead + Send + 'a>(mut raw: R) -> io::Result<Box<dyn BufRead + Send + 'a>> {
-    let head = raw.fill_buf()?;
-    Ok(if is_gzip(head) {
-        Box::new(BufReader::with_capacity(1 << 18, flate2::bufread::MultiGzDecoder::new(raw)))
-    } else if is_zstd(head) {
-        Box::new(BufReader::with_capacity(1 << 18, zstd::Decoder::with_buffer(raw)?))
-    } else {
-        Box::new(raw)
-    })
+type Begun = (Box<dyn BufRead + Send>, Option<u64>);
+
+/// A file's lines from the first, and where they begin if they are the file's own bytes.
+fn begin(path: &Path, length: u64, raw_read: Arc<AtomicU64>) -> Result<Begun, SourceError> {
+    let mut file = File::open(path).map_err(|e| open_error(path, e, READABLE))?;
+    let mut magic = [0u8; 4];
+    // A pipe has a name, too, and cannot be gone back in: what was read is put before the rest.
+    let n = read_up_to(&mut file, &mut magic).map_err(|e| open_error(path, e, READABLE))?;
+    if forms::is_parquet(&magic[..n]) {
+        let rows = forms::parquet_rows(file, length, raw_read)
+            .map_err(|refused| begin_error(path, Failed::Refused(refused)))?;
+        return Ok((Box::new(BufReader::with_capacity(1 << 18, rows)), None));
+    }
+    raw_read.store(n as u64, Ordering::Relaxed);
+    let counting = Counting { inner: file, read: raw_read };
+    let whole = io::Cursor::new(magic[..n].to_vec()).chain(counting);
+    let read =
+        forms::read(BufReader::with_capacity(1 << 18, whole)).map_err(|e| begin_error(path, e))?;
+    Ok((read.lines, read.plain_from))
+}
+
+fn next_byte(reader: &mut impl Read) -> Option<u8> {
+    let mut byte = [0];
+    reader.read_exact(&mut byte).ok().map(|()| byte[0])
 }
 
 #[cfg(test)]
@@ -452,6 +564,85 @@ mod tests {
         let place = first.next_batch(37).unwrap().unwrap().end;
         let refused = Lines::open_at(&other, place, Some(&Lines::identify(&plain).unwrap()));
         assert!(matches!(refused, Err(SourceError::OtherFile { .. })));
+    }
+
+    fn file(text: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events");
+        std::fs::write(&path, text).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn a_file_of_any_form_is_resumed_where_it_was_left() {
+        let text: String = (0..50).map(|i| format!("{{\"n\":{i}}}\n")).collect();
+        let array = format!("[{}]", text.trim_end().replace('\n', ",\n"));
+        let csv: String =
+            std::iter::once("n,m\n".into()).chain((0..50).map(|i| format!("{i},x\n"))).collect();
+        let marked = [&[0xef, 0xbb, 0xbf], text.as_bytes()].concat();
+        let forms = [
+            text.as_bytes(),
+            &marked,
+            array.as_bytes(),
+            csv.as_bytes(),
+            text.trim_end().as_bytes(),
+        ];
+        for bytes in forms {
+            let (_folder, path) = file(bytes);
+            let want = all(&mut Lines::open(&path).unwrap());
+            assert_eq!(want.len(), 50);
+            let identity = Lines::identify(&path).unwrap();
+            for lines_max in [1, 37, 50] {
+                let mut first = Lines::open(&path).unwrap();
+                let place = first.next_batch(lines_max).unwrap().unwrap().end;
+                let mut resumed = Lines::open_at(&path, place, Some(&identity)).unwrap();
+                assert_eq!(all(&mut resumed), want[lines_max..], "behind {lines_max}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_shrank_is_refused_in_every_form() {
+        let text: String = (0..500).map(|i| format!("{{\"n\":{i}}}\n")).collect();
+        let (_folder, path) = file(text.as_bytes());
+        let mut lines = Lines::open(&path).unwrap();
+        let place = lines.next_batch(400).unwrap().unwrap().end;
+        let (_other, head) = file(&text.as_bytes()[..100]);
+        let identity = Lines::identify(&head).unwrap();
+        for length in [100, place.offset as usize - 1] {
+            let cut = &text.as_bytes()[..length];
+            for bytes in [cut.to_vec(), zstd::encode_all(cut, 1).unwrap()] {
+                std::fs::write(&path, bytes).unwrap();
+                let refused = Lines::open_at(&path, place, Some(&identity)).err().unwrap();
+                assert!(matches!(refused, SourceError::Shrunk { .. }), "{length}: {refused}");
+            }
+        }
+        std::fs::write(&path, &text.as_bytes()[..place.offset as usize]).unwrap();
+        assert!(all(&mut Lines::open_at(&path, place, Some(&identity)).unwrap()).is_empty());
+    }
+
+    #[test]
+    fn a_last_line_without_its_end_is_read_once_it_is_whole() {
+        let whole = "{\"n\":0}\n{\"n\":1}\r\n{\"n\":2}\n";
+        let want = all(&mut Lines::from_reader("memory", Box::new(io::Cursor::new(whole))));
+        for length in 1..=whole.len() {
+            let (_folder, path) = file(&whole.as_bytes()[..length]);
+            let mut lines = Lines::open(&path).unwrap().leaving_unfinished();
+            let (mut place, mut read) = (Place::default(), Vec::new());
+            while let Some(batch) = lines.next_batch(2).unwrap() {
+                place = batch.end;
+                for (i, (start, end, _)) in batch.lines.iter().enumerate() {
+                    let text = String::from_utf8_lossy(&batch.bytes[*start..*end]).into_owned();
+                    read.push((batch.first_line + i as u64, text));
+                }
+            }
+            let left = length as u64 - place.offset;
+            assert_eq!(lines.unfinished().load(Ordering::Relaxed), left, "{length}");
+            std::fs::write(&path, whole).unwrap();
+            let rest = Lines::open_at(&path, place, None).unwrap().leaving_unfinished();
+            read.extend(all(&mut { rest }));
+            assert_eq!(read, want, "cut at {length}");
+        }
     }
 
     #[test]

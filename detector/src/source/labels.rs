@@ -3,7 +3,7 @@
 use super::files::{Lines, SourceError};
 use crate::sink::files::Dead;
 use engine::effects::SourceRef;
-use engine::wire::Decoder;
+use engine::wire::{Decoder, Faults};
 use features::event::Label;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -17,6 +17,7 @@ pub struct LabelFile {
     order: Vec<(i64, usize, u32)>,
     next: usize,
     rejects: Vec<Dead>,
+    faults: Faults,
     /// Over the labels taken so far.
     taken: Sha256,
 }
@@ -50,7 +51,8 @@ impl LabelFile {
                 if message.iter().all(u8::is_ascii_whitespace) {
                     continue;
                 }
-                match decoder.label(message) {
+                out.faults.begin(batch.first_line + i as u64);
+                match decoder.count_label(message, &mut out.faults) {
                     Ok(label) if until_ms.is_some_and(|until| label.ts_ms > until) => {}
                     Ok(label) => {
                         out.order.push((label.ts_ms, out.bytes.len(), message.len() as u32));
@@ -93,6 +95,11 @@ impl LabelFile {
     /// Messages that could not be read.
     pub fn take_rejects(&mut self) -> Vec<Dead> {
         std::mem::take(&mut self.rejects)
+    }
+
+    /// What could not be read of labels that were taken; places are lines.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// The next label if it became known by `ts_ms` (before it, if `strictly`).

@@ -1,16 +1,20 @@
 //! The embedded store: one machine, no Redis. A checkpoint is one atomic batch: all changed records
 //! and the position that they belong to.
 
-use engine::Engine;
+use engine::{ClockV1, Engine};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use crate::source::files::{Identity, Place};
 
 /// Version of the records' form; another one is refused.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The oldest that is read: without the clock by which labels are merged in.
+const FORMAT_OLDEST: u32 = 1;
 
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +26,16 @@ pub enum StoreError {
         path: String,
         /// What it says.
         why: String,
+    },
+    /// It is a folder of something else.
+    #[error(
+        "{path} is no state: it holds `{name}`\nhint: give a folder that is new, empty, or was made by --state"
+    )]
+    Foreign {
+        /// The folder.
+        path: String,
+        /// What lies in it.
+        name: String,
     },
     /// Another process has it.
     #[error(
@@ -68,6 +82,9 @@ pub struct Position {
     pub rejects: u64,
     /// Newest event time by which labels were merged in.
     pub newest_ms: Option<i64>,
+    /// The clock that says it, beside its time.
+    #[serde(default)]
+    pub clock: Option<ClockV1>,
     /// How the run was begun.
     pub begun: Begun,
     /// The input was read to its end.
@@ -102,6 +119,35 @@ pub struct Embedded {
 }
 
 const POSITION: &[u8] = b"position";
+/// Only its owner may look into the folder.
+const FOLDER_MODE: u32 = 0o700;
+
+/// A name in a folder that shows that it is no state, and not one that was being made either: then it holds nothing, or an empty `lock` and
+/// `new`.
+fn foreign(path: &Path) -> io::Result<Option<String>> {
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let is_state = path.join("db").is_dir();
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let kind = entry.file_type()?;
+        let is_ours = match name.as_str() {
+            // A link would lead to a file of somebody else.
+            "lock" => kind.is_file() && entry.metadata()?.len() == 0,
+            // The lock is made first.
+            "new" => kind.is_dir() && (is_state || path.join("lock").is_file()),
+            _ => is_state,
+        };
+        if !is_ours {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
 
 impl Embedded {
     /// Opens the store in a folder, making it if need be.
@@ -114,9 +160,19 @@ impl Embedded {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let shown = path.display().to_string();
         let failed = |why: String| StoreError::Failed { path: shown.clone(), why };
-        let io = |e: std::io::Error| failed(e.to_string());
-        std::fs::create_dir_all(path).map_err(io)?;
-        let lock = File::create(path.join("lock")).map_err(io)?;
+        let io = |e: io::Error| failed(e.to_string());
+        // Before anything of it is touched.
+        if let Some(name) = foreign(path).map_err(io)? {
+            return Err(StoreError::Foreign { path: shown.clone(), name });
+        }
+        // The state holds keys of people: nobody else may enter its folder.
+        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path).map_err(io)?;
+        let mode = std::fs::metadata(path).map_err(io)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            std::fs::set_permissions(path, Permissions::from_mode(FOLDER_MODE)).map_err(io)?;
+        }
+        let lock = File::options().create(true).write(true).truncate(false).open(path.join("lock"));
+        let lock = lock.map_err(io)?;
         lock.try_lock().map_err(|e| match e {
             TryLockError::WouldBlock => StoreError::Busy { path: shown.clone() },
             TryLockError::Error(e) => io(e),
@@ -160,8 +216,11 @@ impl Embedded {
             return Ok(None);
         };
         let position: Position = serde_json::from_slice(&bytes).map_err(|e| self.failed(e))?;
-        if position.format != FORMAT {
-            let what = format!("records of form {}, this version reads {FORMAT}", position.format);
+        if !(FORMAT_OLDEST..=FORMAT).contains(&position.format) {
+            let what = format!(
+                "records of form {}, this version reads {FORMAT_OLDEST} to {FORMAT}",
+                position.format
+            );
             return Err(StoreError::Other { path: self.path.clone(), what });
         }
         Ok(Some(position))
@@ -233,6 +292,8 @@ mod tests {
     fn what_was_left_half_made_is_made_anew() {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let half = folder.path().join("new");
+        // As a process leaves it that is killed while it makes the database: the lock is there first.
+        std::fs::write(folder.path().join("lock"), b"").expect("a file can be written");
         std::fs::create_dir(&half).expect("a folder can be made");
         std::fs::write(half.join("0.jnl"), b"").expect("a file can be written");
         assert!(!Embedded::exists(folder.path()));

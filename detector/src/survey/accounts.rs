@@ -108,6 +108,13 @@ impl Accounts {
         (quantiles, changes as f64 / uses.max(1) as f64)
     }
 
+    /// Accounts that use a key of the kind at `place`; exact while all are followed.
+    pub fn users(&self, place: usize) -> u64 {
+        let sorted = self.sample.sorted();
+        let uses = |account: &Account| account.kinds.get(place).is_some_and(|k| k.last.uses > 0);
+        sorted.iter().filter(|(_, account)| uses(account)).count() as u64 * self.sample.scale()
+    }
+
     /// How often an attribute's value differs from the account's value before, and out of how many.
     pub fn attribute(&self, place: usize) -> (f64, u64) {
         let (mut uses, mut changes) = (0_u64, 0_u64);
@@ -259,6 +266,7 @@ mod tests {
             account.use_value(0, 7);
         }
         assert_eq!(accounts.kind(2), ([3, 3, 3], 0.5));
+        assert_eq!((accounts.users(2), accounts.users(1), accounts.users(3)), (1, 0, 0));
         assert_eq!(accounts.kind(0), ([0, 0, 0], 0.0));
         assert_eq!(accounts.attribute(0), (0.0, 4));
     }

@@ -2,8 +2,10 @@
 //! event, the account, or a thing that accounts share.
 
 use super::keys::{Keys, KeysReport};
-use super::raw::Field;
+use super::moments::Moments;
 use super::sketch::{Sample, fingerprint, mix};
+use engine::wire::json::Value;
+use features::config::TimeUnit;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -13,6 +15,8 @@ const VALUES_MAX: usize = 64;
 const VALUE_BYTES_MAX: usize = 64;
 /// Values of a text attribute that are followed as keys, at most.
 const TEXT_KEYS_MAX: usize = 8192;
+/// Up to here, all whole numbers are exact in 64 bits: 2^53.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 /// Numbers that are told apart, at most.
 const NUMBERS_MAX: usize = 1024;
 
@@ -26,6 +30,7 @@ pub struct Attribute {
     booleans_true: u64,
     texts: u64,
     others: u64,
+    moments: Moments,
     spread: Spread,
     values: BTreeMap<String, u64>,
     values_beyond: u64,
@@ -41,6 +46,8 @@ pub enum Reading {
     Boolean,
     /// One of a few texts.
     Category,
+    /// A moment: a number since 1970, or RFC 3339.
+    Moment,
     /// Text with many values, or a mixture: nothing is read from it.
     #[default]
     Opaque,
@@ -75,6 +82,8 @@ pub struct AttributeReport {
     pub change_share: f64,
     /// It stays the same for an account: it describes the account, not the event.
     pub of_account: bool,
+    /// For moments: what their numbers count; absent when they are texts.
+    pub unit: Option<TimeUnit>,
     /// Texts by how often they occur, most frequent first, while they are few.
     pub values: Vec<(String, u64)>,
     /// How its texts would look as keys of a kind.
@@ -83,28 +92,32 @@ pub struct AttributeReport {
 
 impl Attribute {
     /// Takes an event's value; gives its fingerprint unless it is absent.
-    pub fn observe(&mut self, value: &Field<'_>, account: u64, ts_ms: i64) -> Option<u64> {
+    pub fn observe(&mut self, value: &Value<'_>, account: u64, ts_ms: i64) -> Option<u64> {
+        self.moments.observe(value, ts_ms);
         let hash = match value {
-            Field::Absent => return None,
-            Field::Boolean(yes) => {
+            Value::Null => return None,
+            Value::Bool(yes) => {
                 self.booleans += 1;
                 self.booleans_true += u64::from(*yes);
                 u64::from(*yes)
             }
-            Field::Whole(number) => self.number(*number as f64),
-            Field::Number(number) => self.number(*number),
-            Field::Text(text) => match text.parse::<f64>() {
-                Ok(number) if number.is_finite() && text.len() <= 24 => {
-                    self.number_texts += 1;
-                    self.text(text, account, ts_ms);
-                    self.number(number)
+            Value::Number(number) => self.number(number.to_f64()),
+            Value::Text(text) => {
+                let text = text.read().ok()?;
+                match text.parse::<f64>() {
+                    Ok(number) if number.is_finite() && text.len() <= 24 => {
+                        self.number_texts += 1;
+                        self.text(&text, account, ts_ms);
+                        self.number(number)
+                    }
+                    _ => self.text(&text, account, ts_ms),
                 }
-                _ => self.text(text, account, ts_ms),
-            },
-            Field::List(_) | Field::Map(_) => {
+            }
+            Value::List(_) | Value::Object(_) => {
                 self.others += 1;
                 0
             }
+            Value::Word => return None,
         };
         self.present += 1;
         Some(hash)
@@ -145,7 +158,10 @@ impl Attribute {
         let share = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
         let mostly = |part: u64| part * 20 >= self.present * 19;
         let pure_texts = self.texts - self.number_texts;
-        let reading = if mostly(self.booleans) {
+        let moment = self.moments.form(name, self.present);
+        let reading = if moment.is_some() {
+            Reading::Moment
+        } else if mostly(self.booleans) {
             Reading::Boolean
         } else if mostly(self.numbers) {
             Reading::Number
@@ -173,6 +189,7 @@ impl Attribute {
             zero_share: share(self.spread.zero, self.numbers),
             whole_share: share(self.spread.whole, self.numbers),
             change_share: changes.0,
+            unit: moment.flatten(),
             of_account: changes.1 >= 50 && changes.0 <= 0.02 && !self.is_constant(),
             values: if self.values_beyond * 20 <= self.texts { values } else { Vec::new() },
             as_keys: match (&self.keys, reading) {
@@ -203,17 +220,21 @@ impl AttributeReport {
             Reading::Number => self.numbers_distinct <= 1,
             Reading::Boolean => self.true_share == 0.0 || self.true_share == 1.0,
             Reading::Category => self.values.len() <= 1,
-            Reading::Opaque => false,
+            // Its age is not constant.
+            Reading::Moment | Reading::Opaque => false,
         }
     }
 
-    /// Numbers that by their name and shape are keys of something.
+    /// Numbers that by their name and shape are keys of something; whole ones beyond 2^53 are no quantities either.
     pub fn is_number_key(&self) -> bool {
         let name = self.name.to_ascii_lowercase();
         self.reading == Reading::Number
             && self.whole_share == 1.0
             && self.numbers_distinct > 20
-            && (name == "id" || name.ends_with("_id") || self.name.ends_with("Id"))
+            && (self.quantiles[4] > EXACT_MAX
+                || name == "id"
+                || name.ends_with("_id")
+                || self.name.ends_with("Id"))
     }
 }
 
@@ -288,14 +309,20 @@ impl Spread {
 mod tests {
     use super::*;
 
+    const NOW_MS: i64 = 1_700_000_000_000;
+
     fn report(values: &[&str]) -> AttributeReport {
+        report_of("a", values)
+    }
+
+    fn report_of(name: &str, values: &[&str]) -> AttributeReport {
         let mut attribute = Attribute::default();
         for (at, value) in values.iter().enumerate() {
-            let field: Field<'_> = serde_json::from_str(value).expect("readable");
-            attribute.observe(&field, mix(at as u64), at as i64);
+            let value = Value::of(value.as_bytes()).expect("readable");
+            attribute.observe(&value, mix(at as u64), NOW_MS + at as i64);
         }
         let nobody: Sample<()> = Sample::new(1);
-        attribute.report("a", values.len() as u64, (0.5, 100), &nobody)
+        attribute.report(name, values.len() as u64, (0.5, 100), &nobody)
     }
 
     #[test]
@@ -318,6 +345,29 @@ mod tests {
             assert_eq!(report(values).reading, reading, "{values:?}");
         }
         assert_eq!(report(&many).as_keys.map(|keys| keys.distinct), Some(200));
+    }
+
+    #[test]
+    fn moments_are_recognised_by_where_they_lie() {
+        let moment = |unit| (Reading::Moment, unit);
+        let number = (Reading::Number, None);
+        type Case<'a> = (&'a str, &'a [&'a str], (Reading, Option<TimeUnit>));
+        let cases: [Case<'_>; 10] = [
+            ("x", &["1690000000000", "1699999999999"], moment(Some(TimeUnit::Ms))),
+            ("x", &["\"1690000000000\"", "1699999999999"], moment(Some(TimeUnit::Ms))),
+            ("x", &["1690000000000123"], moment(Some(TimeUnit::Us))),
+            ("x", &["1690000000000123456"], moment(Some(TimeUnit::Ns))),
+            ("created_at", &["1690000000", "1699999999.5"], moment(Some(TimeUnit::S))),
+            ("cents", &["1690000000", "1699999999"], number),
+            ("x", &["\"2023-01-31T12:00:00Z\"", "\"2023-02-01 12:00:00+01:00\""], moment(None)),
+            ("x", &["1000000000001", "999999999999"], moment(Some(TimeUnit::Ms))),
+            ("x", &["5", "7000000000000"], number),
+            ("x", &["12345678", "20231114"], number),
+        ];
+        for (name, values, expected) in cases {
+            let seen = report_of(name, values);
+            assert_eq!((seen.reading, seen.unit), expected, "{name} {values:?}");
+        }
     }
 
     #[test]

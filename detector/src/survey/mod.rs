@@ -9,25 +9,27 @@ pub mod accounts;
 pub mod attributes;
 pub mod clock;
 pub mod durations;
+pub mod ids;
 pub mod keys;
 pub mod labels;
+pub mod moments;
 pub mod propose;
-pub mod raw;
 pub mod report;
 pub mod sketch;
 
 pub use propose::{LabelProposal, LabelUnit, Proposal, ProposeError};
-pub use raw::{Field, RawEvent, RawLabel};
 pub use report::Report;
 
 use accounts::Accounts;
 use attributes::Attribute;
 use clock::Clock;
+use engine::wire::{Form, MappingConfig, RawEvent, RawLabel, Reject, RejectCode};
+use features::event::Verdict;
+use ids::Ids;
 use keys::Keys;
 use labels::Labels;
 use report::{TargetReport, TypeReport};
 use sketch::{Members, Names, fingerprint};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 
@@ -40,7 +42,7 @@ const ATTRIBUTES_MAX: usize = 256;
 /// Pairs of accounts that are followed for targets, and for each kind, at most.
 const PAIRS_MAX: usize = 16_384;
 /// Longer lines are not read.
-const LINE_BYTES_MAX: usize = 1 << 20;
+const LINE_BYTES_MAX: usize = engine::limits::MESSAGE_BYTES_MAX;
 
 /// How much a survey may remember. With the defaults it stays below 500 MB on any stream.
 #[derive(Clone, Debug)]
@@ -61,41 +63,15 @@ impl Default for SurveyLimits {
     }
 }
 
-/// Why an event or a label was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Unread {
-    /// The line is not JSON, or not an object.
-    NotJson,
-    /// The line is longer than a mebibyte.
-    TooLong,
-    /// No `ts` that is a moment.
-    NoTs,
-    /// No `type`.
-    NoType,
-    /// No `account`.
-    NoAccount,
-    /// `ts` jumps more than ten years ahead.
-    Jump,
-    /// A label that names neither an account nor an event.
-    NoSubject,
-    /// `label` is neither 0 nor 1.
-    NoVerdict,
-}
-
-impl Unread {
-    /// The reason in words.
-    pub fn text(self) -> &'static str {
-        match self {
-            Unread::NotJson => "not a JSON object",
-            Unread::TooLong => "longer than 1 MiB",
-            Unread::NoTs => "no `ts` (epoch milliseconds, 0 or later, or RFC 3339 text)",
-            Unread::NoType => "no `type`",
-            Unread::NoAccount => "no `account`",
-            Unread::Jump => "`ts` jumps more than ten years ahead",
-            Unread::NoSubject => "neither `account` nor `event_id`",
-            Unread::NoVerdict => "`label` is neither 0 nor 1",
-        }
-    }
+/// Lines that could not be taken for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// How many.
+    pub lines: u64,
+    /// Number of the first.
+    pub first: u64,
+    /// What is wrong with the first.
+    pub detail: String,
 }
 
 /// What became of the lines of a file. It counts what is after `until` too, and is no part of the report.
@@ -105,16 +81,18 @@ pub struct LinesRead {
     pub lines: u64,
     /// Lines taken, or left out because they are after `until`.
     pub taken: u64,
-    /// Lines that could not be taken, by reason, with the number of the first.
-    pub unread: BTreeMap<Unread, (u64, u64)>,
+    /// Lines that could not be taken, by reason.
+    pub unread: BTreeMap<RejectCode, Unread>,
 }
 
 /// Collects what a stream is like, in one pass. Costs one to five microseconds per event.
 #[derive(Clone, Debug)]
 pub struct Survey {
     limits: SurveyLimits,
+    form: Form,
     events: u64,
     clock: Clock,
+    ids: Ids,
     type_names: Names,
     types: Vec<Type>,
     accounts: Accounts,
@@ -139,6 +117,7 @@ impl Survey {
         Self {
             events: 0,
             clock: Clock::default(),
+            ids: Ids::default(),
             type_names: Names::new(TYPES_MAX),
             types: Vec::new(),
             accounts: Accounts::new(limits.accounts_max),
@@ -148,72 +127,70 @@ impl Survey {
             attribute_names: Names::new(ATTRIBUTES_MAX),
             attributes: Vec::new(),
             labels: Labels::new(limits.marks_max),
+            form: Form::new(&MappingConfig::default(), None),
             limits,
         }
+    }
+
+    /// Reads messages of another form than the contract's own.
+    #[must_use]
+    pub fn of_form(self, form: Form) -> Self {
+        Self { form, ..self }
     }
 
     /// Takes an event.
     ///
     /// # Errors
-    /// Says why when it cannot be an event; nothing is counted then.
-    pub fn observe_event(&mut self, event: &RawEvent<'_>) -> Result<(), Unread> {
-        let ts_ms = event.ts.moment_ms().ok_or(Unread::NoTs)?;
+    /// When its `ts` jumps too far; nothing is counted then.
+    pub fn observe_event(&mut self, event: &RawEvent<'_>) -> Result<(), Reject> {
+        let ts_ms = event.ts_ms;
         if self.limits.until_ms.is_some_and(|until_ms| ts_ms > until_ms) {
             return Ok(());
         }
-        let kind = event.kind.key().ok_or(Unread::NoType)?;
-        let account = fingerprint(&event.account.key().ok_or(Unread::NoAccount)?);
         if !self.clock.observe(ts_ms) {
-            return Err(Unread::Jump);
+            return Err(Reject::new(RejectCode::TsJump, "ts jumps more than ten years ahead"));
         }
+        let account = fingerprint(&event.account);
         self.events += 1;
+        self.ids.observe(event, account);
         let mut followed = self.accounts.observe(account, ts_ms);
-        let target = event.target.key();
-
-        let type_place = self.type_names.place(&kind, 0);
+        // A type that is absent or cannot be read is an undeclared one.
+        let kind = event.event_type.as_deref();
+        let type_place = kind.and_then(|kind| self.type_names.place(kind, 0));
         if let Some(place) = type_place {
             if place == self.types.len() {
                 self.types.push(Type::default());
             }
             let seen = &mut self.types[place];
             seen.events += 1;
-            seen.targets += u64::from(target.is_some());
+            seen.targets += u64::from(event.target.is_some());
             seen.accounts.add(account);
         }
-        if let Some(target) = target {
+        if let Some(target) = &event.target {
             let keys_max = self.limits.keys_max / 2;
             let keys = self.targets.get_or_insert_with(|| Box::new(Keys::new(keys_max, PAIRS_MAX)));
             keys.count_event(1);
-            keys.observe(&target, account, ts_ms);
+            keys.observe(target, account, ts_ms);
         }
-        for (at, (name, keys)) in event.entities.fields().iter().enumerate() {
-            let listed: &[Field<'_>] = match keys {
-                Field::List(list) => list,
-                one => std::slice::from_ref(one),
-            };
-            if !listed.iter().any(|key| key.key().is_some()) {
-                continue;
-            }
+        for (at, (name, listed)) in event.entities.iter().enumerate() {
             let Some(place) = self.kind_names.place(name, at) else { continue };
             if place == self.kinds.len() {
-                self.kinds.push(Keys::new(kind_cap(self.limits.keys_max, place + 1), PAIRS_MAX));
+                let keys_max = kind_cap(self.limits.keys_max, place + 1);
+                self.kinds.push(Keys::new(keys_max, PAIRS_MAX).with_texts());
                 let keys_max = kind_cap(self.limits.keys_max, self.kinds.len());
                 for other in &mut self.kinds {
                     other.lower_cap(keys_max);
                 }
             }
             self.kinds[place].count_event(listed.len());
-            for key in listed.iter().filter_map(Field::key) {
-                let hash = self.kinds[place].observe(&key, account, ts_ms);
+            for key in listed {
+                let hash = self.kinds[place].observe(key, account, ts_ms);
                 if let Some(followed) = followed.as_deref_mut() {
                     followed.use_key(place, hash);
                 }
             }
         }
-        for (at, (name, value)) in event.attributes.fields().iter().enumerate() {
-            if *value == Field::Absent {
-                continue;
-            }
+        for (at, (name, value)) in event.attributes.iter().enumerate() {
             let Some(place) = self.attribute_names.place(name, at) else { continue };
             if place == self.attributes.len() {
                 self.attributes.push(Attribute::default());
@@ -224,31 +201,24 @@ impl Survey {
                 followed.use_value(place, hash);
             }
         }
-        if let Some(id) = event.event_id.key() {
-            self.labels.mark(fingerprint(&id), ts_ms, account, type_place.unwrap_or(usize::MAX));
+        if let Some(id) = &event.event_id {
+            self.labels.mark(fingerprint(id), ts_ms, account, type_place.unwrap_or(usize::MAX));
         }
         Ok(())
     }
 
-    /// Takes a label. Labels may come before, between or after the events.
-    ///
-    /// # Errors
-    /// Says why when it cannot be a label; nothing is counted then. Erasures are not labels and are left out.
-    pub fn observe_label(&mut self, label: &RawLabel<'_>) -> Result<(), Unread> {
-        let ts_ms = label.ts.moment_ms().ok_or(Unread::NoTs)?;
-        if self.limits.until_ms.is_some_and(|until_ms| ts_ms > until_ms)
-            || label.kind.key().as_deref() == Some("erase")
-        {
-            return Ok(());
+    /// Takes a label. Labels may come before, between or after the events. Erasures are not labels and are left out.
+    pub fn observe_label(&mut self, label: &RawLabel) {
+        let bad = match label.verdict {
+            Verdict::Bad => true,
+            Verdict::Good => false,
+            Verdict::Erase => return,
+        };
+        if self.limits.until_ms.is_none_or(|until_ms| label.ts_ms <= until_ms) {
+            let event_id = label.event_id.as_deref().map(fingerprint);
+            let account = label.account.as_deref().map(fingerprint);
+            self.labels.observe(event_id, account, bad, label.ts_ms);
         }
-        let hash = |key: Option<Cow<'_, str>>| key.map(|key| fingerprint(&key));
-        let (event_id, account) = (hash(label.event_id.key()), hash(label.account.key()));
-        if event_id.is_none() && account.is_none() {
-            return Err(Unread::NoSubject);
-        }
-        let bad = label.label.verdict().ok_or(Unread::NoVerdict)?;
-        self.labels.observe(event_id, account, bad, ts_ms);
-        Ok(())
     }
 
     /// What was seen.
@@ -272,7 +242,9 @@ impl Survey {
             .zip(self.kind_names.list())
             .enumerate()
             .map(|(place, (keys, name))| {
-                let mut report = keys.report(name, sample);
+                let users = self.accounts.users(place);
+                let mut report = keys.report_without(keys.placeholders(users), name, sample);
+                report.accounts = users;
                 (report.keys_per_account, report.change_share) = self.accounts.kind(place);
                 report
             })
@@ -301,6 +273,7 @@ impl Survey {
         Report {
             events: self.events,
             clock: self.clock.report(),
+            ids: self.ids.report(),
             types,
             types_beyond: self.type_names.beyond(),
             accounts: self.accounts.report(),
@@ -322,10 +295,9 @@ impl Survey {
         reader: impl BufRead,
         progress: &mut dyn FnMut(u64),
     ) -> io::Result<LinesRead> {
+        let form = self.form.clone();
         survey_lines(reader, progress, &mut |line| {
-            serde_json::from_slice(line)
-                .map_err(|_| Unread::NotJson)
-                .and_then(|event| self.observe_event(&event))
+            form.event(line, |event| self.observe_event(event)).flatten()
         })
     }
 
@@ -338,10 +310,9 @@ impl Survey {
         reader: impl BufRead,
         progress: &mut dyn FnMut(u64),
     ) -> io::Result<LinesRead> {
+        let form = self.form.clone();
         survey_lines(reader, progress, &mut |line| {
-            serde_json::from_slice(line)
-                .map_err(|_| Unread::NotJson)
-                .and_then(|label| self.observe_label(&label))
+            form.label(line).map(|label| self.observe_label(&label))
         })
     }
 }
@@ -355,7 +326,7 @@ fn kind_cap(keys_max: usize, kinds: usize) -> usize {
 fn survey_lines(
     mut reader: impl BufRead,
     progress: &mut dyn FnMut(u64),
-    take: &mut dyn FnMut(&[u8]) -> Result<(), Unread>,
+    take: &mut dyn FnMut(&[u8]) -> Result<(), Reject>,
 ) -> io::Result<LinesRead> {
     let mut read = LinesRead::default();
     let mut line = Vec::with_capacity(4096);
@@ -373,20 +344,20 @@ fn survey_lines(
         let mut outcome = Ok(());
         if line.len() > LINE_BYTES_MAX && line.last() != Some(&b'\n') {
             bytes += skip_line(&mut reader)?;
-            outcome = Err(Unread::TooLong);
+            let detail = format!("more than {LINE_BYTES_MAX} bytes; at most these are read");
+            outcome = Err(Reject::new(RejectCode::TooLarge, detail));
         }
         let text = line.trim_ascii();
         if text.is_empty() {
             continue;
         }
         read.lines += 1;
-        // A list would be read as an object by position.
-        if text[0] != b'{' {
-            outcome = outcome.and(Err(Unread::NotJson));
-        }
         match outcome.and_then(|()| take(text)) {
             Ok(()) => read.taken += 1,
-            Err(reason) => read.unread.entry(reason).or_insert((0, number)).0 += 1,
+            Err(reject) => {
+                let first = || Unread { lines: 0, first: number, detail: reject.detail };
+                read.unread.entry(reject.code).or_insert_with(first).lines += 1;
+            }
         }
         if bytes - told >= 1 << 20 {
             told = bytes;

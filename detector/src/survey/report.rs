@@ -4,6 +4,7 @@ use super::accounts::AccountsReport;
 use super::attributes::AttributeReport;
 use super::clock::ClockReport;
 use super::durations::rough;
+use super::ids::IdsReport;
 use super::keys::{KeysReport, PairReport};
 use super::labels::LabelsReport;
 use serde::Serialize;
@@ -44,6 +45,8 @@ pub struct Report {
     pub events: u64,
     /// How time runs.
     pub clock: ClockReport,
+    /// Whether ids of events name one event each.
+    pub ids: IdsReport,
     /// Types, most frequent first.
     pub types: Vec<TypeReport>,
     /// Events of types beyond those that are counted by name.
@@ -83,6 +86,13 @@ impl fmt::Display for Report {
             if self.clock.metronome { ", equal steps" } else { "" },
             if self.clock.daily { ", follows the day" } else { "" },
         )?;
+        if self.ids.redelivered + self.ids.conflicts > 0 {
+            writeln!(
+                out,
+                "event ids    {} repeat their account's with the same content, {} with other",
+                self.ids.redelivered, self.ids.conflicts
+            )?;
+        }
         writeln!(
             out,
             "per account  {:?} events (p50 p90 p99 max), {} between them (median)",
@@ -101,13 +111,17 @@ impl fmt::Display for Report {
         for kind in &self.kinds {
             writeln!(
                 out,
-                "kind         {}: {} keys, accounts per key {:?}, keys per account {:?}, shared {}, accounts themselves {}",
+                "kind         {}: {} keys, accounts per key {:?}, keys per account {:?}, shared {}, accounts themselves {}{}",
                 kind.name,
                 kind.distinct,
                 kind.accounts_per_key,
                 kind.keys_per_account,
                 percent(kind.shared_share),
-                percent(kind.account_overlap)
+                percent(kind.account_overlap),
+                match kind.placeholders.len() {
+                    0 => String::new(),
+                    placeholders => format!(", placeholders {placeholders}"),
+                }
             )?;
         }
         for attribute in &self.attributes {

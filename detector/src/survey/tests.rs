@@ -2,7 +2,8 @@
 
 use super::sketch::mix;
 use super::*;
-use features::config::AttributeKind;
+use engine::wire::RejectCode;
+use features::config::{AttributeKind, TimeUnit};
 use features::schema::Schema;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -94,6 +95,7 @@ fn payments_are_understood() {
     let features = &proposal.features;
     let terminal = &features.kinds["terminal"];
     assert!(!terminal.strong && !terminal.is_account, "{:?}", proposal.notes);
+    assert_eq!(terminal.copyable, Some(false), "events are labelled: {:?}", proposal.notes);
     assert_eq!(
         features.attributes.keys().collect::<Vec<_>>(),
         ["amount"],
@@ -128,6 +130,42 @@ fn ratings_are_understood() {
     assert!(proposal.notes.iter().any(|note| note.contains("which no platform can know")));
 }
 
+/// Which kinds anybody can use without having the thing: by name, and by who comes back to a key.
+#[test]
+fn copyable_kinds_are_proposed() {
+    let mut events = Vec::new();
+    for day in 0..12_i64 {
+        for user in 0..60_i64 {
+            let mut entities = json!({"device": format!("d{user}"), "ip": format!("10.0.0.{}", user % 5),
+                "meme": format!("m{day}"), "message_hash": format!("h{user}"), "terminal": format!("t{}", user / 30)});
+            if day == 0 {
+                entities["phone"] = json!(format!("p{}", user / 2));
+            }
+            let ts = 1_600_000_000_000 + day * DAY_MS as i64 + user * 600_000;
+            events.push(json!({"event_id": format!("{day}-{user}"), "ts": ts, "type": "message",
+                "account": format!("u{user}"), "entities": entities}));
+        }
+    }
+    let of_account = json!({"account": "u1", "label": 1, "ts": 1_600_600_000_000_i64});
+    let of_event =
+        json!({"event_id": "3-1", "account": "u1", "label": 1, "ts": 1_600_600_000_000_i64});
+    for (label, shared) in [(of_account, true), (of_event, false)] {
+        let proposal = propose(&events, &[label]);
+        let kinds = &proposal.features.kinds;
+        for (kind, copyable) in [
+            ("device", false),
+            ("phone", false),
+            ("ip", shared),
+            ("terminal", shared),
+            ("meme", true),
+            ("message_hash", true),
+        ] {
+            let notes = &proposal.notes;
+            assert_eq!(kinds[kind].copyable, Some(copyable), "{kind}: {notes:#?}");
+        }
+    }
+}
+
 #[test]
 fn a_platform_is_understood() {
     let (events, labels) = platform();
@@ -135,6 +173,8 @@ fn a_platform_is_understood() {
     let features = &proposal.features;
     assert!(features.kinds["device"].strong, "{:#?}", proposal.notes);
     assert!(!features.kinds["ip"].strong);
+    assert_eq!(features.kinds["device"].copyable, Some(false), "{:#?}", proposal.notes);
+    assert_eq!(features.kinds["ip"].copyable, Some(true));
     assert_eq!(features.attributes["country"].kind, AttributeKind::Category);
     assert_eq!(features.attributes["country"].values.len(), 3);
     assert_eq!(features.attributes["new_device"].kind, AttributeKind::Boolean);
@@ -160,6 +200,101 @@ fn a_platform_is_understood() {
         "{:#?}",
         proposal.notes
     );
+}
+
+const ZERO: &str = "00000000-0000-0000-0000-000000000000";
+const SDK: &str = "sdk-default-7f";
+
+/// 1,500 accounts, two to a device; some have another key in its place.
+fn devices(other: fn(u64) -> Option<&'static str>) -> Vec<Value> {
+    (0..9000_u64)
+        .map(|n| {
+            let account = mix(n) % 1500;
+            let own = || format!("d{}", account / 2);
+            let device = other(account).map_or_else(own, str::to_owned);
+            json!({"event_id": n, "ts": 1_700_000_000_000 + n * 60_000, "type": "login", "account": format!("u{account}"),
+                "entities": {"device": device}})
+        })
+        .collect()
+}
+
+#[test]
+fn placeholders_are_ignored_and_the_kind_is_judged_without_them() {
+    /// The key of an account, by its number, if it has a shared one; and which keys are to be found.
+    type Case<'a> = (fn(u64) -> Option<&'static str>, &'a [&'a str]);
+    let cases: [Case<'_>; 8] = [
+        (|_| None, &[]),
+        (|account| (account % 10 < 3).then_some(ZERO), &[ZERO]),
+        (|account| (account % 25 < 2).then_some(SDK), &[SDK]),
+        (
+            |account| match account % 100 {
+                0..30 => Some(ZERO),
+                30..42 => Some(SDK),
+                _ => None,
+            },
+            &[ZERO, SDK],
+        ),
+        (|account| (account < 3).then_some("Unknown"), &["Unknown"]),
+        // One person's test; and a ring.
+        (|account| (account < 2).then_some("test"), &[]),
+        (|account| (account < 40).then_some("d-of-a-ring"), &[]),
+        // The kind has hardly another key: it is no placeholder in a kind of devices, but a kind of few keys.
+        (|account| (account % 100 < 98).then_some(SDK), &[]),
+    ];
+    for (at, (other, ignored)) in cases.into_iter().enumerate() {
+        let proposal = propose(&devices(other), &[]);
+        let device = &proposal.features.kinds["device"];
+        assert_eq!(device.ignore, ignored, "case {at}: {:#?}", proposal.notes);
+        assert!(device.strong || at > 5, "case {at}: {:#?}", proposal.notes);
+        let said = proposal.notes.iter().any(|note| note.contains("look like placeholders"));
+        assert_eq!(said, !ignored.is_empty(), "case {at}");
+        for key in ignored {
+            assert!(!proposal.notes.iter().any(|note| note.contains(key)), "notes are printed");
+        }
+    }
+}
+
+#[test]
+fn placeholders_are_found_where_keys_are_a_sample() {
+    let events = devices(|account| match account % 100 {
+        0..30 => Some(ZERO),
+        30..42 => Some(SDK),
+        _ => None,
+    });
+    let limits = SurveyLimits { keys_max: 64, ..SurveyLimits::default() };
+    let mut survey = Survey::new(limits);
+    let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
+    survey.survey_events(lines.as_bytes(), &mut |_| {}).expect("memory can be read");
+    let report = survey.finish();
+    let kind = &report.kinds[0];
+    assert!(!kind.complete && kind.accounts == report.accounts.distinct, "{kind:?}");
+    let found: Vec<_> = kind.placeholders.iter().map(|p| (p.key.as_str(), p.known)).collect();
+    assert_eq!(found, [(ZERO, true), (SDK, false)]);
+}
+
+#[test]
+fn keys_that_are_shared_by_nature_are_not_ignored() {
+    // Addresses of carriers: the largest has half of all accounts, the next a sixth, and so on.
+    let addresses = |n: u64| 2000 / (1 + (mix(n) >> 20) % 2000);
+    // Browsers: a few have nearly all accounts, and many have a handful.
+    let browsers = |n: u64| if n.is_multiple_of(50) { 3 + mix(n) % 90 } else { mix(n) % 3 };
+    // Members of a market: everybody buys from one seller, who is an account.
+    let sellers = |n: u64| if n.is_multiple_of(3) { 7 } else { mix(n) >> 30 };
+    let key = [&addresses as &dyn Fn(u64) -> u64, &browsers, &sellers];
+    for (at, key) in key.into_iter().enumerate() {
+        let events: Vec<Value> = (0..9000_u64)
+            .map(|n| {
+                let (named, of) = (key(n), if at == 2 { "u" } else { "10.0.0." });
+                let named = if at == 2 { named % 1500 } else { named };
+                json!({"event_id": n, "ts": 1_700_000_000_000 + n * 60_000, "type": "x", "account": format!("u{}", n % 1500),
+                    "entities": {"peer": format!("{of}{named}")}})
+            })
+            .collect();
+        let proposal = propose(&events, &[]);
+        let kind = &proposal.features.kinds["peer"];
+        assert_eq!(kind.ignore, Vec::<String>::new(), "case {at}: {:#?}", proposal.notes);
+        assert_eq!(kind.is_account, at == 2, "case {at}");
+    }
 }
 
 #[test]
@@ -241,24 +376,79 @@ fn lines_that_cannot_be_read_are_counted() {
     let read = survey
         .survey_events(text.as_bytes(), &mut |told| bytes = told)
         .expect("memory can be read");
-    assert_eq!((read.lines, read.taken, bytes), (7, 2, text.len() as u64));
-    let unread: Vec<(Unread, (u64, u64))> = read.unread.into_iter().collect();
+    // Only `ts` and `account` have to be readable, as everywhere.
+    assert_eq!((read.lines, read.taken, bytes), (7, 3, text.len() as u64));
+    let unread: Vec<_> = read.unread.iter().map(|(code, u)| (*code, u.lines, u.first)).collect();
     assert_eq!(
         unread,
         [
-            (Unread::NotJson, (2, 3)),
-            (Unread::NoTs, (1, 4)),
-            (Unread::NoType, (1, 5)),
-            (Unread::NoAccount, (1, 6))
+            (RejectCode::NotJson, 1, 3),
+            (RejectCode::NotAnObject, 1, 7),
+            (RejectCode::MissingField, 2, 4),
         ]
     );
+    assert_eq!(read.unread[&RejectCode::MissingField].detail, "ts is required");
     let long = format!(
         "{{\"a\":\"{}\"}}\n{{\"ts\":1,\"type\":\"x\",\"account\":\"a\"}}\n",
         "x".repeat(2 << 20)
     );
     let mut survey = Survey::new(SurveyLimits::default());
     let read = survey.survey_events(long.as_bytes(), &mut |_| {}).expect("memory can be read");
-    assert_eq!((read.taken, read.unread.get(&Unread::TooLong)), (1, Some(&(1, 1))));
+    let unread = &read.unread[&RejectCode::TooLarge];
+    assert_eq!((read.taken, unread.lines, unread.first), (1, 1, 1));
+}
+
+#[test]
+fn a_survey_reads_what_the_engine_reads() {
+    let odd = [
+        r#"{"ts":"1700000000000","type":"x","account":7,"entities":{"d":["a",["b"],"\ud800"],"e":false}}"#,
+        "\u{feff}{\"ts\":1700000001000,\"account\":\"a\",\"attributes\":[],\"bio\":\"\\ud83d\"}",
+        r#"{"ts":1700000002000,"type":"x","account":"a","attributes":{"n":NaN,"m":1e400}}"#,
+    ];
+    let mut survey = Survey::new(SurveyLimits::default());
+    let read = survey.survey_events(odd.join("\n").as_bytes(), &mut |_| {}).expect("memory");
+    assert_eq!((read.lines, read.taken), (3, 3));
+    let report = survey.finish();
+    assert_eq!((report.types.len(), report.accounts.distinct), (1, 2));
+    assert_eq!(report.kinds.iter().map(|k| (&*k.name, k.uses)).collect::<Vec<_>>(), [("d", 1)]);
+
+    let said = [
+        (r#""1""#, Some(true)),
+        ("true", Some(true)),
+        (r#""Fraud""#, Some(true)),
+        (r#""false""#, Some(false)),
+        ("0.0", Some(false)),
+        (r#""legit""#, Some(false)),
+        (r#""maybe""#, None),
+        ("2", None),
+    ];
+    for (label, bad) in said {
+        let line = format!("{{\"account\":\"a\",\"ts\":1700000000000,\"label\":{label}}}");
+        let mut survey = Survey::new(SurveyLimits::default());
+        survey.survey_events(odd[1].as_bytes(), &mut |_| {}).expect("memory");
+        let read = survey.survey_labels(line.as_bytes(), &mut |_| {}).expect("memory");
+        let found = survey.finish().labels.map(|labels| labels.bad == 1);
+        assert_eq!((found, read.unread.is_empty()), (bad, bad.is_some()), "{label}");
+    }
+}
+
+#[test]
+fn moments_are_proposed_as_ages() {
+    let events: Vec<Value> = (0..200_u64)
+        .map(|n| {
+            let ts = 1_700_000_000_000 + n * 60_000;
+            json!({"ts": ts, "type": "x", "account": format!("a{}", n % 9), "attributes": {
+                "created_at": ts / 1000 - 86_400 * (n % 9), "seen": ts - 5000 * n, "amount": n % 40,
+                "order": 9_007_199_254_740_993_u64 + n}})
+        })
+        .collect();
+    let features = propose(&events, &[]).features;
+    let age = |name: &str| (features.attributes[name].kind, features.attributes[name].unit);
+    assert_eq!(age("created_at"), (AttributeKind::Age, Some(TimeUnit::S)));
+    assert_eq!(age("seen"), (AttributeKind::Age, Some(TimeUnit::Ms)));
+    assert_eq!(age("amount"), (AttributeKind::Number, None));
+    assert!(!features.attributes.contains_key("order"), "keys are no quantities");
+    assert!(!features.counters.iter().any(|c| c.sum.as_deref() == Some("seen")));
 }
 
 #[test]
@@ -272,11 +462,11 @@ fn samples_give_the_same_picture() {
     });
     for event in &events {
         let line = event.to_string();
-        small.observe_event(&serde_json::from_str(&line).expect("readable")).expect("an event");
+        small.survey_events(line.as_bytes(), &mut |_| {}).expect("memory can be read");
     }
     for label in &labels {
         let line = label.to_string();
-        small.observe_label(&serde_json::from_str(&line).expect("readable")).expect("a label");
+        small.survey_labels(line.as_bytes(), &mut |_| {}).expect("memory can be read");
     }
     let sampled = small.finish();
     let whole = survey(&events, &labels, None).0;

@@ -29,12 +29,20 @@ pub(super) struct Meters {
     /// By code.
     pub rejects: Vec<Counter>,
     pub redelivered: Counter,
+    pub event_id_conflicts: Counter,
     pub too_late: Counter,
+    pub ahead: Counter,
     /// By kind: live, shadow.
     pub actions: Vec<[Counter; 2]>,
     pub degraded: Counter,
     /// Accounts, entities.
     pub expired: [Counter; 2],
+    pub forgotten: Counter,
+    pub malformed: Counter,
+    pub keys_not_kept: Counter,
+    pub accounts_not_kept: Counter,
+    pub ignored: Counter,
+    pub suspected: Counter,
     pub erased: Counter,
     pub stages: [Histogram; 4],
     pub end_to_end: Histogram,
@@ -57,6 +65,8 @@ pub(super) struct Meters {
     /// Accounts, entities, links.
     pub graph: [Gauge; 3],
     pub state_bytes: Gauge,
+    pub counted_bytes: Gauge,
+    pub counted_bytes_max: Gauge,
     pub resident_bytes: Gauge,
     pub huge_bytes: Gauge,
     pub states: [Gauge; 5],
@@ -125,10 +135,18 @@ impl Meters {
                 .map(|code| count_of(&names::REJECTS, "code", code.as_str()))
                 .collect(),
             redelivered: count(&names::REDELIVERED),
+            event_id_conflicts: count(&names::EVENT_ID_CONFLICTS),
             too_late: count(&names::TOO_LATE),
+            ahead: count(&names::AHEAD),
             actions: ACTIONS.iter().map(|kind| [false, true].map(|s| action(kind, s))).collect(),
             degraded: count(&names::DEGRADED),
             expired: ["accounts", "entities"].map(|what| count_of(&names::EXPIRED, "what", what)),
+            forgotten: count(&names::FORGOTTEN),
+            malformed: count(&names::MALFORMED),
+            keys_not_kept: count(&names::KEYS_NOT_KEPT),
+            accounts_not_kept: count(&names::ACCOUNTS_NOT_KEPT),
+            ignored: count(&names::IGNORED),
+            suspected: count(&names::SUSPECTED),
             erased: count(&names::ERASED),
             stages: Stage::ALL.map(|stage| {
                 histogram(recorder, &names::STAGE, &[("stage", stage.as_str().to_string())])
@@ -153,6 +171,8 @@ impl Meters {
             graph: ["accounts", "entities", "links"]
                 .map(|what| show_of(&names::GRAPH, "what", what)),
             state_bytes: show(&names::STATE_BYTES),
+            counted_bytes: show(&names::COUNTED_BYTES),
+            counted_bytes_max: show(&names::COUNTED_BYTES_MAX),
             resident_bytes: show(&names::RESIDENT_BYTES),
             huge_bytes: show(&names::HUGE_BYTES),
             states: State::ALL.map(|state| show_of(&names::STATE, "state", state.as_str())),

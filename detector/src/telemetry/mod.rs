@@ -13,6 +13,7 @@ mod meters;
 mod upkeep;
 
 use crate::health::{Health, State};
+use crate::kafka::signature::Foreign;
 use engine::effects::Counts;
 use engine::wire::RejectCode;
 use engine::{Size, Versions};
@@ -190,8 +191,19 @@ impl Telemetry {
         m.labels.increment(now.labels.saturating_sub(before.labels));
         m.labels_unjoined.increment(now.labels_unjoined.saturating_sub(before.labels_unjoined));
         m.redelivered.increment(now.redelivered.saturating_sub(before.redelivered));
+        m.event_id_conflicts
+            .increment(now.event_id_conflicts.saturating_sub(before.event_id_conflicts));
         m.too_late.increment(now.too_late.saturating_sub(before.too_late));
+        m.ahead.increment(now.ahead.saturating_sub(before.ahead));
         m.degraded.increment(now.degraded.saturating_sub(before.degraded));
+        m.forgotten.increment(now.forgotten_actions.saturating_sub(before.forgotten_actions));
+        m.malformed.increment(now.malformed_keys.saturating_sub(before.malformed_keys));
+        m.keys_not_kept.increment(now.keys_not_kept.saturating_sub(before.keys_not_kept));
+        m.accounts_not_kept
+            .increment(now.accounts_not_kept.saturating_sub(before.accounts_not_kept));
+        m.ignored.increment(now.ignored_keys.saturating_sub(before.ignored_keys));
+        m.suspected
+            .increment(now.suspected_placeholders.saturating_sub(before.suspected_placeholders));
         m.erased.increment(now.erased.saturating_sub(before.erased));
         m.expired[0].increment(now.expired_accounts.saturating_sub(before.expired_accounts));
         m.expired[1].increment(now.expired_entities.saturating_sub(before.expired_entities));
@@ -203,6 +215,12 @@ impl Telemetry {
         if let Some(counter) = self.0.meters.rejects.get(code as usize) {
             counter.increment(n);
         }
+    }
+
+    /// Messages were taken without a field that could not be read. Fields and reasons are few: those that are declared.
+    pub fn field_fault(&self, field: &str, reason: &str, messages: u64) {
+        let of = [("field", field.to_owned()), ("reason", reason.to_owned())];
+        meters::counter(&*self.0.recorder, &names::FIELD_FAULTS, &of).increment(messages);
     }
 
     /// An action was asked for: its kind, as the action says it (`suspend`, `reverse`).
@@ -239,6 +257,12 @@ impl Telemetry {
     /// A Kafka transaction did not commit; or, at least once, messages were not acknowledged.
     pub fn transaction_failed(&self) {
         self.0.meters.transaction_failures.increment(1);
+    }
+
+    /// A record of somebody else lies in a topic that is read back.
+    pub fn foreign(&self, topic: &str, reason: Foreign) {
+        let of = [("topic", topic.to_owned()), ("reason", reason.as_str().to_owned())];
+        meters::counter(&*self.0.recorder, &names::FOREIGN, &of).increment(1);
     }
 
     /// The service starts over from the lease.
@@ -319,6 +343,8 @@ impl Telemetry {
         m.lease_epoch.set(seen.lease_epoch as f64);
         m.source_up.set(f64::from(u8::from(seen.source == Some(true))));
         m.store_up.set(f64::from(u8::from(seen.store == Some(true))));
+        m.counted_bytes.set(seen.memory.bytes as f64);
+        m.counted_bytes_max.set(seen.memory.max as f64);
         for ((topic, partition), lag) in &seen.lags {
             let of = [("topic", topic.clone()), ("partition", partition.to_string())];
             meters::gauge(&*self.0.recorder, &names::LAG, &of).set(lag.unwrap_or(-1) as f64);

@@ -53,7 +53,7 @@ fn what_cannot_be_asked_says_why() {
     let nobody = explain("http://127.0.0.1:1", None, &["--account", "u"]);
     assert!(nobody.code == Some(1) && nobody.err.contains("does not answer"), "{}", nobody.err);
     let tls = explain("https://127.0.0.1:1", None, &["--account", "u"]);
-    assert!(tls.code == Some(1) && tls.err.contains("TLS"), "{}", tls.err);
+    assert!(tls.code == Some(2) && tls.err.contains("TLS"), "{}", tls.err);
     let both = explain("http://127.0.0.1:1", None, &["--account", "u", "--state", "s"]);
     assert_eq!(both.code, Some(2), "{}", both.err);
 }

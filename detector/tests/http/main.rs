@@ -3,5 +3,6 @@
 mod calls;
 mod doc;
 mod explain;
+mod limits;
 mod metrics;
 mod service;

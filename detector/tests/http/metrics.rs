@@ -1,6 +1,7 @@
 //! What `/metrics` shows, against the list and the document.
 
 use crate::service::Service;
+use detector::kafka::signature::Foreign;
 use detector::telemetry::{CheckpointDone, Queue, Stage, names};
 use engine::wire::RejectCode;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,10 +33,20 @@ fn the_metrics_are_those_of_the_list_with_what_was_told() {
     t.engine_counts(&counts);
     counts.events += 5;
     counts.redelivered += 2;
+    counts.event_id_conflicts += 4;
     counts.too_late += 1;
+    counts.malformed_keys += 4;
+    counts.ignored_keys += 7;
+    counts.suspected_placeholders += 1;
+    counts.forgotten_actions += 1;
+    counts.keys_not_kept += 6;
+    counts.accounts_not_kept += 2;
+    counts.ahead += 2;
     t.engine_counts(&counts);
+    t.foreign("actions", Foreign::Forged);
     t.rejected(RejectCode::TsJump, 3);
     t.rejected(RejectCode::Full, 1);
+    t.field_fault("entities.device", "too_long", 2);
     t.action("suspend", true);
     t.action("reverse", false);
     t.latency(Stage::Step, Duration::from_micros(30));
@@ -53,6 +64,7 @@ fn the_metrics_are_those_of_the_list_with_what_was_told() {
     t.checkpoint_done(&CheckpointDone { took: Duration::from_millis(500), bytes: 700, records: 8 });
     t.checkpoint_failed();
     service.health.lease_epoch(6);
+    service.health.memory(engine::MemoryUse { bytes: 77, max: 8_000 });
     service.clock_ms.fetch_add(2_000, Ordering::SeqCst);
     service.get("/nowhere");
 
@@ -68,10 +80,24 @@ fn the_metrics_are_those_of_the_list_with_what_was_told() {
     for (name, labels, want) in [
         ("detector_events_total", &[][..], 5.0),
         ("detector_redelivered_total", &[], 2.0),
+        ("detector_event_id_conflicts_total", &[], 4.0),
         ("detector_too_late_total", &[], 1.0),
+        ("detector_malformed_keys_total", &[], 4.0),
+        ("detector_ignored_keys_total", &[], 7.0),
+        ("detector_suspected_placeholders_total", &[], 1.0),
+        ("detector_actions_forgotten_total", &[], 1.0),
+        ("detector_keys_not_kept_total", &[], 6.0),
+        ("detector_accounts_not_kept_total", &[], 2.0),
+        ("detector_events_ahead_total", &[], 2.0),
+        ("detector_foreign_records_total", &[("topic", "actions"), ("reason", "forged")], 1.0),
         ("detector_rejects_total", &[("code", "ts_jump")], 3.0),
         ("detector_rejects_total", &[("code", "full")], 1.0),
         ("detector_rejects_total", &[("code", "not_json")], 0.0),
+        (
+            "detector_field_faults_total",
+            &[("field", "entities.device"), ("reason", "too_long")],
+            2.0,
+        ),
         ("detector_actions_total", &[("action", "suspend"), ("shadow", "true")], 1.0),
         ("detector_actions_total", &[("action", "suspend"), ("shadow", "false")], 0.0),
         ("detector_actions_total", &[("action", "reverse"), ("shadow", "false")], 1.0),
@@ -95,6 +121,8 @@ fn the_metrics_are_those_of_the_list_with_what_was_told() {
         ("detector_replay_done_events", &[], 10.0),
         ("detector_graph_size", &[("what", "links")], 4.0),
         ("detector_memory_state_bytes", &[], 99.0),
+        ("detector_state_bytes", &[], 77.0),
+        ("detector_state_bytes_max", &[], 8_000.0),
         ("detector_memory_resident_bytes", &[], -1.0),
         ("detector_memory_huge_bytes", &[], -1.0),
         ("detector_state", &[("state", "live")], 1.0),

@@ -67,6 +67,16 @@ pub struct Service {
 
 impl Service {
     pub fn start(token: Option<&str>, answering: bool) -> Self {
+        let section = HttpSection { token: token.map(String::from), ..HttpSection::default() };
+        Self::with(section, answering, |settings| {
+            if !answering {
+                settings.request_time_max = Duration::from_millis(50);
+            }
+        })
+    }
+
+    /// With a section, on a free port, and with settings that the section does not have.
+    pub fn with(section: HttpSection, answering: bool, adjust: impl FnOnce(&mut Settings)) -> Self {
         let mut engine = engine();
         feed(&mut engine, &[event("u1", 0), event("u2", 1), event("u3", 2)]);
         let clock_ms = Arc::new(AtomicU64::new(1_000_000));
@@ -85,15 +95,9 @@ impl Service {
             asking,
             decoder: Arc::new(engine.decoder()),
         };
-        let section = HttpSection {
-            listen: "127.0.0.1:0".into(),
-            token: token.map(String::from),
-            ..HttpSection::default()
-        };
+        let section = HttpSection { listen: "127.0.0.1:0".into(), ..section };
         let mut settings = Settings::of(&section).expect("it is right");
-        if !answering {
-            settings.request_time_max = Duration::from_millis(50);
-        }
+        adjust(&mut settings);
         let server = Server::start(&settings, context).expect("a free port").expect("it listens");
         let over = Arc::new(AtomicBool::new(false));
         let mut service = Self {
@@ -128,6 +132,7 @@ impl Service {
         self.health.checkpoint_durable(3_000);
         self.health.source_up(true);
         self.health.store_up(true);
+        self.health.memory(engine::MemoryUse { bytes: 700_000_000, max: 8 << 30 });
         self
     }
 
@@ -142,13 +147,20 @@ impl Service {
 
     /// Sends bytes as they are, and reads until the server closes.
     pub fn raw(&self, request: &str) -> (u16, String) {
+        let (status, _, body) = self.whole(request);
+        (status, body)
+    }
+
+    /// As [`Service::raw`], with the answer's head.
+    pub fn whole(&self, request: &str) -> (u16, String, String) {
         let mut stream = TcpStream::connect(&self.url["http://".len()..]).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time limit");
         stream.write_all(request.as_bytes()).expect("it is taken");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("an answer");
         let status = text.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
-        (status, text.split_once("\r\n\r\n").expect("a head").1.to_string())
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        (status, head.to_lowercase(), body.to_string())
     }
 
     pub fn post(&self, body: &str, headers: &str) -> (u16, Value) {

@@ -5,12 +5,13 @@ use super::records::{acknowledged, send_record};
 use crate::kafka::bell::Bell;
 use crate::kafka::client::{self, Quiet, QuietConsumer, Trouble};
 use crate::kafka::config::{Delivery, KafkaSection};
-use crate::kafka::fence::Chain;
-use crate::kafka::journal::{Entry, Record, Stood};
+use crate::kafka::fence::{Chain, Gaps};
+use crate::kafka::journal::{Entry, Record, Stood, Tp};
+use crate::kafka::signature::{Content, Of, SIGNATURE, Signer};
 use rdkafka::Message;
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +30,9 @@ pub(super) struct Deliveries {
     /// The topic of the journal, and where this publisher's records came to lie in it.
     pub(super) journal: String,
     pub(super) chain: Mutex<Chain>,
+    /// The topic of the actions, and what lies between this publisher's records in both.
+    pub(super) actions: String,
+    pub(super) gaps: Mutex<Gaps>,
     /// Messages that were handed to the client, and those of them that arrived or failed. Counted here: the client counts a message
     /// until all of those acknowledged with it are told, and the bell rings before.
     pub(super) sent: AtomicU64,
@@ -77,7 +81,14 @@ impl ProducerContext for Context {
                         next.entry((message.topic().to_owned(), message.partition())).or_insert(0);
                     *next = (*next).max(message.offset() + 1);
                 }
-                if message.topic() == self.deliveries.journal
+                let topic = message.topic();
+                if (topic == self.deliveries.journal || topic == self.deliveries.actions)
+                    && let Ok(mut gaps) = self.deliveries.gaps.lock()
+                {
+                    let tp = Tp { topic: topic.into(), partition: message.partition() };
+                    gaps.delivered(tp, message.offset());
+                }
+                if topic == self.deliveries.journal
                     && let Ok(mut chain) = self.deliveries.chain.lock()
                 {
                     chain.delivered(message.offset());
@@ -111,6 +122,10 @@ pub struct Prepared {
     /// As the journal names this publisher.
     pub(super) writer: String,
     pub(super) epoch: u64,
+    /// Of what is read back. Set before anything of that is written.
+    pub(super) signer: Option<Arc<Signer>>,
+    /// Partitions of the actions, unless the user's partitioner chooses among them.
+    pub(super) action_partitions: Option<u32>,
 }
 
 impl Prepared {
@@ -119,8 +134,8 @@ impl Prepared {
     /// # Errors
     /// When the brokers refuse, or cannot be reached for a minute.
     pub fn new(section: &KafkaSection, epoch: u32) -> Result<Self, Trouble> {
-        let journal = section.journal.clone();
-        let deliveries = Arc::new(Deliveries { journal, ..Deliveries::default() });
+        let (journal, actions) = (section.journal.clone(), section.actions.clone());
+        let deliveries = Arc::new(Deliveries { journal, actions, ..Deliveries::default() });
         let notes = deliveries.clone();
         let wrap = |quiet| Context { deliveries: notes, quiet };
         let producer: ThreadedProducer<Context> = client::create(&client::producer(section), wrap)?;
@@ -136,7 +151,28 @@ impl Prepared {
         let group = client::make(&client::consumer(section))?;
         let writer = format!("{epoch}-{:016x}", rand::random::<u64>());
         let (section, epoch) = (section.clone(), epoch.into());
-        Ok(Self { producer, deliveries, group, section, writer, epoch })
+        let (signer, action_partitions) = (None, None);
+        Ok(Self { producer, deliveries, group, section, writer, epoch, signer, action_partitions })
+    }
+
+    /// What is read back is signed by this. The actions have so many partitions: a signature names the one that an action is sent to.
+    pub fn sign_by(&mut self, signer: Signer, action_partitions: i32) {
+        self.signer = Some(Arc::new(signer));
+        let KafkaSection { properties, producer, .. } = &self.section;
+        let is_chosen = [properties, producer].iter().any(|own| own.contains_key("partitioner"));
+        let partitions = u32::try_from(action_partitions).ok();
+        self.action_partitions = partitions.filter(|n| *n > 0 && !is_chosen);
+    }
+
+    /// The partition of an account's actions: that of librdkafka's default partitioner.
+    pub(super) fn partition_of(&self, key: &[u8]) -> Option<i32> {
+        let partitions = self.action_partitions?;
+        i32::try_from(crc32fast::hash(key) % partitions).ok()
+    }
+
+    pub(super) fn signer(&self) -> Result<&Arc<Signer>, Trouble> {
+        let unsigned = || Trouble::Fatal("nothing is published before its signer is known".into());
+        self.signer.as_ref().ok_or_else(unsigned)
     }
 
     /// As the journal names this publisher.
@@ -197,8 +233,12 @@ impl Prepared {
     pub(super) fn journal(&self, entry: Entry, actions: Stood) -> Result<(), Trouble> {
         let record = Record { writer: Some(self.writer.clone()), actions, entry };
         let bytes = serde_json::to_vec(&record).map_err(|e| Trouble::Fatal(e.to_string()))?;
+        let content = Content { partition: Some(0), payload: &bytes, ..Content::default() };
+        let signature = self.signer()?.sign(Of::Journal, &content);
+        let header = Header { key: SIGNATURE, value: Some(&signature) };
         let record = BaseRecord::<[u8], [u8], _>::with_opaque_to(&self.section.journal, 0);
         let record = record.partition(0).payload(&bytes);
+        let record = record.headers(OwnedHeaders::new().insert(header));
         self.deliveries.journalled.fetch_add(1, Ordering::Relaxed);
         send_record(self, record)
     }

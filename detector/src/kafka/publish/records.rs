@@ -5,6 +5,7 @@ use super::{CAP_HOUR, PATIENCE};
 use crate::kafka::client::Trouble;
 use crate::kafka::config::Delivery;
 use crate::kafka::journal::Tp;
+use crate::kafka::signature::{Content, Of, SIGNATURE};
 use crate::kafka::source::DeadMessage;
 use engine::Draft;
 use engine::Finisher;
@@ -52,6 +53,7 @@ pub(super) struct Finished {
     key: Vec<u8>,
     payload: Vec<u8>,
     headers: OwnedHeaders,
+    cap_hour: Option<String>,
     pub(super) produced_ms: ProducedMs,
 }
 
@@ -63,14 +65,24 @@ impl Finished {
         let mut payload = Vec::new();
         action.write(&mut payload);
         payload.truncate(line(&payload).len());
-        let headers = about(&action);
-        Self { key: action.account.as_bytes().to_vec(), payload, headers, produced_ms }
+        let cap_hour = action.cap_hour.map(|hour| hour.to_string());
+        let headers = about(&action, cap_hour.as_deref());
+        Self { key: action.account.as_bytes().to_vec(), payload, headers, cap_hour, produced_ms }
     }
 
     /// Sends it; the time since `produced_ms` is taken when it arrives.
     pub(super) fn send(self, by: &Prepared, produced_ms: ProducedMs) -> Result<(), Trouble> {
-        let Self { key, payload, headers, .. } = self;
-        send(by, &by.section.actions, &key, &payload, Some(headers), produced_ms)
+        let Self { key, payload, headers, cap_hour, .. } = self;
+        let partition = by.partition_of(&key);
+        let cap_hour = cap_hour.as_ref().map(String::as_bytes);
+        let content = Content { partition, key: &key, cap_hour, payload: &payload };
+        let signature = by.signer()?.sign(Of::Actions, &content);
+        let headers = headers.insert(Header { key: SIGNATURE, value: Some(&signature) });
+        let mut record = keyed(&by.section.actions, &key, &payload, Some(headers), produced_ms);
+        if let Some(partition) = partition {
+            record = record.partition(partition);
+        }
+        send_record(by, record)
     }
 }
 
@@ -82,6 +94,16 @@ pub(super) fn send(
     headers: Option<OwnedHeaders>,
     produced_ms: ProducedMs,
 ) -> Result<(), Trouble> {
+    send_record(by, keyed(topic, key, payload, headers, produced_ms))
+}
+
+fn keyed<'a>(
+    topic: &'a str,
+    key: &'a [u8],
+    payload: &'a [u8],
+    headers: Option<OwnedHeaders>,
+    produced_ms: ProducedMs,
+) -> BaseRecord<'a, [u8], [u8], ProducedMs> {
     let mut record: BaseRecord<'_, [u8], [u8], _> =
         BaseRecord::with_opaque_to(topic, produced_ms).payload(payload);
     if !key.is_empty() {
@@ -90,7 +112,7 @@ pub(super) fn send(
     if let Some(headers) = headers {
         record = record.headers(headers);
     }
-    send_record(by, record)
+    record
 }
 
 /// Sends, making room in the client's queue when it is full.
@@ -115,17 +137,16 @@ pub(super) fn send_record(
 }
 
 /// An action's headers, as CloudEvents has them in Kafka.
-fn about(action: &ActionV1) -> OwnedHeaders {
+fn about(action: &ActionV1, cap_hour: Option<&str>) -> OwnedHeaders {
     let time = jiff::Timestamp::from_millisecond(action.at);
     let time = time.map(|t| t.to_string()).unwrap_or_default();
-    let hour = action.cap_hour.map(|hour| hour.to_string());
     [
         ("ce_specversion", Some("1.0")),
         ("ce_id", Some(&*action.action_id)),
         ("ce_type", Some("detector.action.v1")),
         ("ce_source", Some("detector")),
         ("ce_time", Some(&*time)),
-        (CAP_HOUR, hour.as_deref()),
+        (CAP_HOUR.to_str().unwrap_or_default(), cap_hour),
         ("content-type", Some("application/json")),
     ]
     .into_iter()

@@ -9,6 +9,7 @@ use crate::kafka::client::Trouble;
 use crate::kafka::config::Delivery;
 use crate::kafka::fence;
 use crate::kafka::journal::{Entry, Offsets, Run, Stood};
+use crate::kafka::signature::Strangers;
 use crate::kafka::source::{DeadMessage, list};
 use crate::telemetry::{Stage, Telemetry};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -20,6 +21,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// With nothing to publish, the clients are served this often.
@@ -50,6 +52,10 @@ pub(super) struct Work {
     /// When the events of the open transaction's actions were produced.
     pub(super) produced_ms: Vec<ProducedMs>,
     pub(super) telemetry: Telemetry,
+    /// What others wrote to the journal.
+    pub(super) strangers: Strangers,
+    /// What lies between this publisher's records is being looked at.
+    pub(super) looking: Arc<AtomicBool>,
 }
 
 impl Work {
@@ -158,11 +164,15 @@ impl Work {
                 self.prepared.checked("cannot put offsets into the transaction", sent)?;
             }
             self.prepared.checked("cannot commit", producer.commit_transaction(PATIENCE))?;
+            if let Ok(mut gaps) = self.prepared.deliveries.gaps.lock() {
+                gaps.committed();
+            }
             self.pending.clear();
         } else if !self.pending.is_empty() {
             group.commit(&offsets, mode).map_err(trouble("cannot commit offsets"))?;
         }
         self.telemetry.latency(Stage::Publish, begun.elapsed());
+        self.look_between();
         for produced_ms in self.produced_ms.drain(..) {
             self.telemetry.end_to_end(since(produced_ms as u64));
         }
@@ -173,16 +183,44 @@ impl Work {
     }
 
     /// Waits until everything that was sent has arrived; at least once it also sees to it that the journal is still this publisher's.
-    pub(super) fn arrived(&self) -> Result<(), Trouble> {
+    pub(super) fn arrived(&mut self) -> Result<(), Trouble> {
         self.prepared.checked("cannot publish", acknowledged(&self.prepared))?;
         if self.transactional() { Ok(()) } else { self.is_ours() }
     }
 
     /// At least once: sees to it that the journal is still this publisher's, up to its last record that arrived.
-    pub(super) fn is_ours(&self) -> Result<(), Trouble> {
+    pub(super) fn is_ours(&mut self) -> Result<(), Trouble> {
         let Prepared { deliveries, section, writer, .. } = &self.prepared;
         let strange = deliveries.chain.lock().ok().and_then(|mut chain| chain.take_strange());
-        strange.map_or(Ok(()), |from| fence::look(section, from, writer))
+        let Some(from) = strange else { return Ok(()) };
+        fence::look(section, from, (writer, self.prepared.signer()?), &mut self.strangers)
+    }
+
+    /// Records of others between those of this publisher are looked at beside it. What is found while that lasts is left to those who
+    /// read the topic.
+    fn look_between(&self) {
+        let Prepared { deliveries, section, signer, .. } = &self.prepared;
+        let mut between = deliveries.gaps.lock().map(|mut gaps| gaps.take()).unwrap_or_default();
+        if !self.transactional() {
+            // Looked at before anything is sent, see `is_ours`.
+            between.retain(|(tp, ..)| tp.topic != section.journal);
+        }
+        let Some(signer) = signer.clone().filter(|_| !between.is_empty()) else { return };
+        if self.looking.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (section, telemetry) = (section.clone(), self.telemetry.clone());
+        let looking = self.looking.clone();
+        let body = move || {
+            if let Err(trouble) = fence::look_between(&section, between, &signer, &telemetry) {
+                tracing::warn!(event = "foreign_record", error = %trouble, "records of other writers cannot be read now");
+            }
+            looking.store(false, Ordering::Relaxed);
+        };
+        // Without a thread, the next start finds them.
+        if std::thread::Builder::new().name("strangers".into()).spawn(body).is_err() {
+            self.looking.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Messages were taken in this order; the journal gets it with what follows, since a record costs as much as many runs. Only the first of
@@ -209,7 +247,8 @@ impl Work {
 
     /// Where outputs stand; right after a commit.
     pub(super) fn committed(&self) -> Committed {
-        let mut committed = Committed::default();
+        let number = self.prepared.signer.as_ref().map_or(0, |signer| signer.newest());
+        let mut committed = Committed { number, ..Committed::default() };
         if let Ok(next) = self.prepared.deliveries.next.lock() {
             for ((topic, partition), offset) in next.iter() {
                 if *topic == self.prepared.section.journal {

@@ -1,7 +1,9 @@
 //! The calls that one shard understands. Each is one script, so one atomic step on one hash slot; the scripts
 //! are the protocol, and the twin says the same in Rust.
 
+use super::names::Name;
 use super::protocol::{Owner, Tag};
+use super::record;
 use std::fmt;
 
 /// Who calls, and the how-manieth guarded call on this shard since the claim it is.
@@ -28,13 +30,28 @@ pub enum Change {
     Erase,
 }
 
-/// A record's key and what becomes of it.
+/// A record's key, what becomes of it, and the CRC of what is written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Item {
     /// The key in Redis, with prefix and tag.
     pub key: String,
     /// What becomes of it.
     pub change: Change,
+    /// The CRC-32C of the version that is written; 0 when none is. The scripts cannot compute it.
+    pub crc: u32,
+}
+
+impl Item {
+    /// A record's next version, with its CRC.
+    #[must_use]
+    pub fn new(key: String, name: &Name, tag: Tag, change: Change) -> Self {
+        let crc = match &change {
+            Change::Write(value) => record::crc(name, tag, Some(value)),
+            Change::Delete => record::crc(name, tag, None),
+            Change::Tidy | Change::Erase => 0,
+        };
+        Self { key, change, crc }
+    }
 }
 
 /// A guarded step.

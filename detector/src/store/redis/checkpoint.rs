@@ -66,7 +66,7 @@ impl<S: Shards> Store<S> {
             lease.n.checked_add(1).ok_or(RedisStoreError::Exhausted { what: "checkpoints" })?;
         let tag = Tag { epoch: lease.epoch, n: lease.n };
         let mut tidy = lease.tidy.clone();
-        let text = text_of(position, what)?;
+        let text = text_of(tag, position, what)?;
         let shards = self.shards.count();
 
         for shard in 0..shards {
@@ -164,7 +164,7 @@ impl<S: Shards> Store<S> {
     ) -> Result<(), RedisStoreError> {
         (self.rest)();
         let shard = name.shard(self.shards.count());
-        let item = Item { key: self.shards.key(name), change };
+        let item = Item::new(self.shards.key(name), name, tag, change);
         match buffers.add(shard, item) {
             Some(items) => self.chunk(shard, base, tag, items),
             None => Ok(()),

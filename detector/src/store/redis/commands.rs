@@ -2,7 +2,7 @@
 
 use super::call::{Call, Change, Guard, Step};
 use super::names::Keys;
-use super::protocol::{FORMAT, Tag};
+use super::protocol::{FORMAT, FORMAT_OLDEST, Tag};
 use redis::Cmd;
 
 /// A script's text and its SHA-1, by which the server knows it.
@@ -86,7 +86,8 @@ pub fn command(keys: &Keys, shard: u16, call: &Call, verb: &str, script: &str) -
                 .arg(*epoch)
                 .arg(owner.to_string())
                 .arg(*shards)
-                .arg(FORMAT);
+                .arg(FORMAT)
+                .arg(FORMAT_OLDEST);
         }
         Call::Beat { epoch, owner, ttl_ms } => {
             cmd.arg(2).arg(keys.head(shard)).arg(keys.alive());
@@ -123,6 +124,8 @@ fn guarded(cmd: &mut Cmd, keys: &Keys, shard: u16, guard: Guard, step: &Step) {
             cmd.arg(base.epoch).arg(base.n).arg(tag.epoch).arg(tag.n).arg(*block_bytes);
             let letters: Vec<u8> = items.iter().map(|item| letter(&item.change)).collect();
             cmd.arg(letters);
+            let crcs: Vec<u8> = items.iter().flat_map(|item| item.crc.to_le_bytes()).collect();
+            cmd.arg(crcs);
             for item in items {
                 let value: &[u8] =
                     if let Change::Write(value) = &item.change { value } else { b"" };

@@ -2,6 +2,7 @@
 
 use super::call::CallError;
 use super::config::{RedisMode, RedisSection, without_secrets};
+use crate::rights;
 use redis::{Client, ClientTlsConfig, TlsCertificates};
 use redis::{Connection, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError};
 use redis::{RedisConnectionInfo, RedisResult, Value};
@@ -304,9 +305,7 @@ pub(super) fn of_call(place: &str, e: &RedisError) -> CallError {
         Some("NOAUTH" | "WRONGPASS") => Err(
             "wrong or missing credentials\nhint: set `redis.username` and `redis.password`, or put them into the URL",
         ),
-        Some("NOPERM") => Err(
-            "the user may not do that\nhint: ACL SETUSER ... ~det:* +@read +@write +@scripting +@connection +info +waitaof +cluster|slots (with your prefix)",
-        ),
+        Some("NOPERM") => Err(rights::redis_hint()),
         Some("OOM") => Ok("Redis is full\nhint: raise `maxmemory`; the policy stays noeviction"),
         Some("READONLY") => Ok(
             "this is a replica\nhint: name the master, or use `mode = \"sentinel\"` or `\"cluster\"`",
@@ -328,6 +327,8 @@ pub(super) fn of_call(place: &str, e: &RedisError) -> CallError {
         Some("WRONGTYPE" | "DAMAGED") => Err(
             "something else was written under this prefix\nhint: use another `redis.prefix`, or restore a backup",
         ),
+        // Redis 6.2 has no code for what a script may not do.
+        Some(_) if shown(e).contains("executing the script can't") => Err(rights::redis_hint()),
         // An answer that says no.
         Some(_) => {
             Err("an answer that was not expected\nhint: Redis 6.2 or later, or Valkey, is needed")

@@ -37,7 +37,7 @@ pub enum RedisStoreError {
     State(#[from] Refusal),
     /// A record or header cannot be read.
     #[error(
-        "damaged data in Redis, {what}\nhint: something else writes under this prefix, or a newer version did; restore a backup, or `--rebuild-from earliest`"
+        "damaged data in Redis, {what}\nhint: something else writes under this prefix, a newer version did, or memory or a disk fails; restore a backup, or `--rebuild-from earliest`"
     )]
     Damaged {
         /// Which, and how.

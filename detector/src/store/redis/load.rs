@@ -91,7 +91,9 @@ impl<S: Shards> Store<S> {
             .record(name)
             .map_err(|why| RedisStoreError::from_call("read a record", why))?;
         let Some(bytes) = bytes else { return Ok(None) };
-        let record = Record::read(&bytes).ok_or_else(|| damaged(name, "no envelope"))?;
+        let shard = name.shard(self.shards.count());
+        let record = Record::read(&bytes, name)
+            .map_err(|damage| damaged(shard, name, &damage.to_string()))?;
         Ok(record.versions().next().and_then(|(_, value)| value.map(<[u8]>::to_vec)))
     }
 
@@ -114,13 +116,16 @@ impl<S: Shards> Store<S> {
                 return Ok(());
             }
             let mut fail = |why: &str| {
-                failure = Some(damaged(&name, why));
+                failure = Some(damaged(shard, &name, why));
                 Err(CallError::Never { place: String::new(), why: String::new() })
             };
             if name.shard(shards) != shard {
                 return fail("it is on a shard where it does not belong");
             }
-            let Some(record) = Record::read(bytes) else { return fail("no envelope") };
+            let record = match Record::read(bytes, &name) {
+                Ok(record) => record,
+                Err(damage) => return fail(&damage.to_string()),
+            };
             let value = record.at(base).and_then(|(_, value)| value);
             if let Some(value) = value {
                 if let Err(why) = each(&name, value) {
@@ -252,7 +257,8 @@ impl Read {
     }
 }
 
-fn damaged(name: &Name, why: &str) -> RedisStoreError {
+fn damaged(shard: u16, name: &Name, why: &str) -> RedisStoreError {
     // Keys are personal data: a log gets the sort of record, and enough to find it by.
-    RedisStoreError::Damaged { what: format!("a record of {}: {why}", name.describe()) }
+    let what = format!("shard {shard}, a record of {}: {why}", name.describe());
+    RedisStoreError::Damaged { what }
 }

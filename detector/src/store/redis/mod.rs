@@ -30,9 +30,10 @@ pub use error::RedisStoreError;
 pub use lease::{Heart, Watch};
 pub use names::{Domain, Keys, Name};
 pub use protocol::{
-    FORMAT, Header, Offsets, Owner, Position, Refusal, Start, Tag, common_base, decide,
+    FORMAT, FORMAT_OLDEST, Header, Offsets, Owner, Position, Refusal, Start, Tag, common_base,
+    decide,
 };
-pub use record::{Record, Version};
+pub use record::{Damage, Record, Version};
 pub use server::RedisShards;
 pub use shards::{EachRecord, Shards};
 pub use store::{Limits, Store, random_pause};

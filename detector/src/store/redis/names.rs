@@ -1,5 +1,6 @@
 //! Records' names, their shards and their keys in Redis.
 
+use super::index::BETWEEN;
 use compact_str::CompactString;
 use std::fmt::Write as _;
 
@@ -60,6 +61,20 @@ impl Name {
             }
             Domain::Global => format!("global {}", self.key),
         }
+    }
+
+    /// The CRC-32C of its parts before encoding, each with a byte `0xff` behind it: `p`, kind and key, or `g` and the name.
+    /// UTF-8 has that byte nowhere, so different names give different texts.
+    #[must_use]
+    pub fn crc32c(&self) -> u32 {
+        let (domain, kind) = match &self.domain {
+            Domain::Profile { kind } => ("p", Some(kind.as_str())),
+            Domain::Global => ("g", None),
+        };
+        let parts = [Some(domain), kind, Some(self.key.as_str())];
+        parts.into_iter().flatten().fold(0, |crc, part| {
+            crc32c::crc32c_append(crc32c::crc32c_append(crc, part.as_bytes()), &[BETWEEN])
+        })
     }
 
     /// Its shard out of `shards` (at least one): the CRC-32 (IEEE) of `kind:key`, or of `g:name`, before encoding,

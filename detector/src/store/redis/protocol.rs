@@ -1,12 +1,16 @@
 //! What the protocol speaks of: tags, headers, positions, and which checkpoint to start from.
 //! `docs/redis.md` has the forms as bytes.
 
+use super::index::BETWEEN;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Version of headers and records; another one is refused.
-pub const FORMAT: u32 = 2;
+/// Version of headers and records. 3: records and positions have a CRC-32C.
+pub const FORMAT: u32 = 3;
+
+/// The oldest version that is read; others are refused. The next claim makes it [`FORMAT`].
+pub const FORMAT_OLDEST: u32 = 2;
 
 /// Names a checkpoint: the epoch of the process that wrote it, and its number there. Ordered by age.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +67,52 @@ pub struct Position {
     /// The caller's own text, usually JSON; not looked at.
     #[serde(default)]
     pub detail: String,
+}
+
+impl Position {
+    /// Its text in the header: JSON, with a CRC-32C over the checkpoint's field and the text without it.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON, which does not happen.
+    pub fn marker(&self, tag: Tag) -> serde_json::Result<String> {
+        let crc32c = Some(self.crc32c(tag)?);
+        let Self { offsets, detail } = self.clone();
+        serde_json::to_string(&Marker { offsets, detail, crc32c })
+    }
+
+    /// The position behind [`Self::marker`]. Format 2 has no CRC.
+    ///
+    /// # Errors
+    /// When it is damaged, or of another checkpoint.
+    pub fn from_marker(tag: Tag, text: &str) -> Result<Self, String> {
+        let unreadable = |e: serde_json::Error| format!("its position cannot be read: {e}");
+        let Marker { offsets, detail, crc32c } = serde_json::from_str(text).map_err(unreadable)?;
+        let position = Self { offsets, detail };
+        let computed = position.crc32c(tag).map_err(unreadable)?;
+        match crc32c {
+            Some(found) if found != computed => {
+                Err(format!("CRC-32C of its position is {found:08x}, computed {computed:08x}"))
+            }
+            _ => Ok(position),
+        }
+    }
+
+    fn crc32c(&self, tag: Tag) -> serde_json::Result<u32> {
+        let text = serde_json::to_string(self)?;
+        let field = crc32c::crc32c(tag.field().as_bytes());
+        Ok(crc32c::crc32c_append(crc32c::crc32c_append(field, &[BETWEEN]), text.as_bytes()))
+    }
+}
+
+/// A position in a header.
+#[derive(Serialize, Deserialize)]
+struct Marker {
+    offsets: Offsets,
+    #[serde(default)]
+    detail: String,
+    /// `None`: written in format 2.
+    #[serde(default)]
+    crc32c: Option<u32>,
 }
 
 /// The header of a shard, as it was read.
@@ -190,14 +240,20 @@ pub fn common_base(headers: &[Header]) -> Result<Option<(Tag, Position)>, Refusa
         });
     }
     let Some(&tag) = common.as_ref().and_then(|c| c.last()) else { return Ok(None) };
-    let mut texts = headers.iter().filter_map(|h| h.readable.get(&tag));
-    let first = texts.next().map(String::as_str).unwrap_or_default();
-    if texts.any(|text| text != first) {
-        return Err(Refusal::Torn { tag, why: "its shards name different positions".to_owned() });
+    let mut texts: Vec<&String> = headers.iter().filter_map(|h| h.readable.get(&tag)).collect();
+    // Shards have the same text, unless a first checkpoint was begun in format 2 and completed in format 3.
+    texts.dedup();
+    let mut common: Option<Position> = None;
+    for text in texts {
+        let position =
+            Position::from_marker(tag, text).map_err(|why| Refusal::Torn { tag, why })?;
+        if common.as_ref().is_some_and(|other| *other != position) {
+            let why = "its shards name different positions".to_owned();
+            return Err(Refusal::Torn { tag, why });
+        }
+        common = Some(position);
     }
-    let position = serde_json::from_str(first)
-        .map_err(|e| Refusal::Torn { tag, why: format!("its position cannot be read: {e}") })?;
-    Ok(Some((tag, position)))
+    Ok(common.map(|position| (tag, position)))
 }
 
 /// Rule 5: where to start from, given O (`committed`) and the offsets where a new group begins (`start`; with
@@ -217,7 +273,10 @@ pub fn decide(headers: &[Header], committed: &Offsets, start: &Offsets) -> Resul
             false => nothing_in_common(headers),
         });
     };
-    if committed.is_empty() && base != Tag::FIRST {
+    // A later checkpoint than the first that has taken nothing either: an instance went live and could publish nothing, because it had
+    // no right to.
+    let has_taken = position.offsets.iter().any(|(partition, at)| start.get(partition) != Some(at));
+    if committed.is_empty() && base != Tag::FIRST && has_taken {
         return Err(Refusal::NoOutputs { tag: base });
     }
     for (partition, &state) in &position.offsets {

@@ -9,7 +9,9 @@ use super::call::{Call, CallError, Durable, Guard, Reply, Step};
 use super::chain::Link;
 use super::error::RedisStoreError;
 use super::names::Name;
-use super::protocol::{FORMAT, Header, Offsets, Owner, Position, Start, Tag, common_base, decide};
+use super::protocol::{
+    FORMAT, FORMAT_OLDEST, Header, Offsets, Owner, Position, Start, Tag, common_base, decide,
+};
 use super::shards::Shards;
 use indexmap::IndexSet;
 use std::time::Duration;
@@ -205,7 +207,7 @@ impl<S: Shards> Store<S> {
     pub fn first_checkpoint(&mut self, position: &Position) -> Result<Position, RedisStoreError> {
         let what = "first checkpoint";
         self.confirmed(what)?;
-        let text = text_of(position, what)?;
+        let text = text_of(Tag::FIRST, position, what)?;
         for shard in 0..self.shards.count() {
             self.guarded(shard, &Step::First { position: text.clone() })?;
         }
@@ -278,7 +280,8 @@ impl<S: Shards> Store<S> {
             self.shards.header(shard).map_err(|why| RedisStoreError::from_call(what, why))?;
         let shards = u32::from(self.shards.count());
         // Before a claim there is nothing to compare with.
-        if header.epoch != 0 && (header.shards, header.format) != (shards, FORMAT) {
+        let fits = header.shards == shards && (FORMAT_OLDEST..=FORMAT).contains(&header.format);
+        if header.epoch != 0 && !fits {
             let found = format!("shards {}, format {}", header.shards, header.format);
             return Err(self.other_settings(found));
         }
@@ -315,8 +318,13 @@ pub(super) fn unknown(what: &str, last: Option<CallError>) -> RedisStoreError {
     RedisStoreError::Unavailable { what: what.to_owned(), why }
 }
 
-pub(super) fn text_of(position: &Position, what: &str) -> Result<String, RedisStoreError> {
-    serde_json::to_string(position)
+pub(super) fn text_of(
+    tag: Tag,
+    position: &Position,
+    what: &str,
+) -> Result<String, RedisStoreError> {
+    position
+        .marker(tag)
         .map_err(|e| RedisStoreError::Damaged { what: format!("the position of {what}: {e}") })
 }
 

@@ -43,6 +43,7 @@ pub fn propose(report: &Report, notes: &mut Vec<String>) -> Fields {
     let mut left_out: Vec<String> = Vec::new();
     let mut constant: Vec<String> = Vec::new();
     let mut of_account: Vec<String> = Vec::new();
+    let mut moments: Vec<String> = Vec::new();
     for seen in &report.attributes {
         suggest(seen, notes);
         let quoted = format!("`{}`", seen.name);
@@ -76,6 +77,14 @@ pub fn propose(report: &Report, notes: &mut Vec<String>) -> Fields {
                     seen.values.iter().take(VALUES_MAX).map(|(value, _)| value.clone()).collect();
                 category(seen, &mut fields);
             }
+            Reading::Moment => {
+                config.kind = AttributeKind::Age;
+                config.unit = seen.unit;
+                let list =
+                    if seen.of_account { &mut fields.of_account } else { &mut fields.of_event };
+                list.push(seen.name.clone());
+                moments.push(quoted.clone());
+            }
             Reading::Opaque => {}
         }
         if seen.of_account {
@@ -105,6 +114,12 @@ pub fn propose(report: &Report, notes: &mut Vec<String>) -> Fields {
         notes.push(format!(
             "Numbers that vary from event to event and can be added up: {}.",
             fields.amounts.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        ));
+    }
+    if !moments.is_empty() {
+        notes.push(format!(
+            "Moments, read as their age at the event in seconds (`type = \"age\"`): {}.",
+            moments.join(", ")
         ));
     }
     if !constant.is_empty() {

@@ -1,11 +1,15 @@
 //! Which kinds are declared, which of them bind accounts, and which hold accounts themselves.
 
+use super::labels::LabelUnit;
 use super::names;
 use super::time::Time;
 use crate::survey::durations::{D, at_least, rough, text};
 use crate::survey::keys::KeysReport;
 use crate::survey::report::Report;
 use features::config::KindConfig;
+
+/// Above this many accounts a key is a crowd's.
+const UNION_DEGREE_MAX: u64 = 16;
 
 /// Kinds that are declared, at most (one less than the features crate allows).
 const KINDS_MAX: usize = 30;
@@ -41,6 +45,35 @@ const ACCOUNT_WORDS: [&str; 24] = [
     "counterparty",
 ];
 
+/// Words that say that a key is a copy of something, which anybody can send too.
+const CONTENT_WORDS: [&str; 22] = [
+    "content",
+    "text",
+    "message",
+    "image",
+    "photo",
+    "picture",
+    "avatar",
+    "media",
+    "video",
+    "audio",
+    "url",
+    "link",
+    "domain",
+    "hashtag",
+    "template",
+    "caption",
+    "comment",
+    "title",
+    "hash",
+    "attachment",
+    "song",
+    "post",
+];
+
+/// With more pairs of account and key that meet again on another day, the keys are things that people have.
+const RETURNED_MIN: f64 = 0.1;
+
 /// A kind that is declared.
 pub struct Kind {
     /// Its name.
@@ -52,7 +85,12 @@ pub struct Kind {
 }
 
 /// Chooses kinds, most used first.
-pub fn propose(report: &Report, time: &Time, notes: &mut Vec<String>) -> Vec<Kind> {
+pub fn propose(
+    report: &Report,
+    time: &Time,
+    unit: LabelUnit,
+    notes: &mut Vec<String>,
+) -> Vec<Kind> {
     let mut kinds: Vec<Kind> = Vec::new();
     let mut beyond = Vec::new();
     for seen in &report.kinds {
@@ -71,7 +109,7 @@ pub fn propose(report: &Report, time: &Time, notes: &mut Vec<String>) -> Vec<Kin
                     seen.name
                 ));
             }
-            kinds.push(kind(seen, is_account && room, report, time, notes));
+            kinds.push(kind(seen, is_account && room, (report, time, unit), notes));
         }
     }
     if !beyond.is_empty() || report.kinds_beyond > 0 {
@@ -100,8 +138,7 @@ fn useless(seen: &KeysReport, events: u64) -> Option<String> {
 fn kind(
     seen: &KeysReport,
     is_account: bool,
-    report: &Report,
-    time: &Time,
+    (report, time, unit): (&Report, &Time, LabelUnit),
     notes: &mut Vec<String>,
 ) -> Kind {
     let mut config = KindConfig::default();
@@ -116,6 +153,12 @@ fn kind(
         seen.distinct,
     );
     let why;
+    let mut copied = String::new();
+    if !is_account {
+        let copyable = copyable(seen, report, unit);
+        config.copyable = Some(copyable.is_some());
+        copied = copyable.map_or_else(String::new, |reason| format!("; copyable: {reason}"));
+    }
     if is_account {
         config.is_account = true;
         config.weight = 0.5;
@@ -138,17 +181,64 @@ fn kind(
         };
         why = "weak: shared by accounts that need not know one another".into();
     }
+    config.ignore = ignored(seen, is_account, notes);
     // Nobody walks from what most of a crowd shares; the aggregates of such a key say enough.
     if accounts_half > 256 {
         config.expand_degree_max = 0;
     }
     notes.push(format!(
-        "Kind `{}`: {spread}; {why}. Its keys come back within {} (99 %): forgotten after {}.",
+        "Kind `{}`: {spread}; {why}{copied}. Its keys come back within {} (99 %): forgotten after {}.",
         seen.name,
         rough(seen.reuse_gap_ms[1]),
         config.ttl
     ));
     Kind { name: seen.name.clone(), config, uses_per_key: seen.uses_per_key[0] }
+}
+
+/// Why anybody can use a key of this kind without having the thing, or `None`: then what is known against others on
+/// it counts by itself.
+fn copyable(seen: &KeysReport, report: &Report, unit: LabelUnit) -> Option<&'static str> {
+    let name = seen.name.to_ascii_lowercase();
+    let mut words = name.split(|c: char| !c.is_alphanumeric());
+    if words.any(|word| CONTENT_WORDS.contains(&word)) {
+        return Some("its name says that it is a copy of something");
+    }
+    // Some keys have many accounts, and hardly any account comes back to its key.
+    let crowd = seen.accounts_per_key[3] > UNION_DEGREE_MAX;
+    if crowd && seen.pairs.returned_share < RETURNED_MIN && report.clock.span_ms >= 7 * D {
+        return Some("crowds use its keys, and hardly anybody comes back to one");
+    }
+    // Where events are labelled, what is shared by strangers (a terminal) is judged by them.
+    let strangers = unit == LabelUnit::Account && binds(seen, report).is_none();
+    strangers.then_some("it is shared by accounts that need not know one another")
+}
+
+/// The placeholders of a kind. Keys may be personal, and notes are printed: they hold numbers only.
+fn ignored(seen: &KeysReport, is_account: bool, notes: &mut Vec<String>) -> Vec<String> {
+    // An account that many others meet is large, and an account.
+    let chosen: Vec<_> = seen.placeholders.iter().filter(|p| p.known || !is_account).collect();
+    if chosen.is_empty() {
+        return Vec::new();
+    }
+    let listed: Vec<String> = chosen.iter().map(|found| found.accounts.to_string()).collect();
+    let unknown = chosen.iter().filter(|found| !found.known).count();
+    notes.push(format!(
+        "Kind `{}`: {} of its keys look like placeholders and are listed in its `ignore`, in this order: on about {} of the {} \
+         accounts that name the kind. It is judged without them.{}",
+        seen.name,
+        chosen.len(),
+        listed.join(", "),
+        seen.accounts,
+        if unknown > 0 {
+            format!(
+                " The spelling of {unknown} of them is no known one, but they are on far more accounts than any other key: \
+                 look at them, a farm of accounts behind one thing would look the same."
+            )
+        } else {
+            String::new()
+        }
+    ));
+    chosen.iter().map(|found| found.key.clone()).collect()
 }
 
 /// Whether the keys of a kind are accounts. Small numbers may be equal by accident, and need more: a

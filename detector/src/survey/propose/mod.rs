@@ -65,9 +65,10 @@ impl Proposal {
             report.kinds.len(),
             report.attributes.len(),
         ));
+        notes.extend(report.ids.note());
         let time = time::propose(report, &mut notes);
         let labels = labels::propose(report, time.half_lives_ms[3], &mut notes);
-        let kinds = kinds::propose(report, &time, &mut notes);
+        let kinds = kinds::propose(report, &time, labels.unit, &mut notes);
         let fields = fields::propose(report, &mut notes);
         let types = declared_types(report, &mut notes);
 

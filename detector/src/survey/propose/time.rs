@@ -47,8 +47,6 @@ pub fn propose(report: &Report, notes: &mut Vec<String>) -> Time {
             config.lateness_max
         ));
     }
-    config.jump_max =
-        text(at_least(clock.jump_max_ms.saturating_mul(3).clamp(365 * D, 36_500 * D)));
     if clock.jumps_refused > 0 {
         notes.push(format!(
             "{} events were left out: their `ts` jumps more than ten years ahead of all before.",

@@ -22,10 +22,17 @@ use std::time::Duration;
 /// Longest wait for the collector, milliseconds, unless `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise.
 const TIMEOUT_MS: u64 = 10_000;
 
-/// Why nothing can be exported.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("OpenTelemetry: {}", .0.join("\n  "))]
+/// What is wrong with the environment's settings of OpenTelemetry.
+///
+/// Not a [`std::error::Error`]: `?` must turn it into a refusal (exit code 2), never into a failure at work (1).
+#[derive(Debug, PartialEq, Eq)]
 pub struct ExportError(pub Vec<String>);
+
+impl std::fmt::Display for ExportError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OpenTelemetry: {}", self.0.join("\n  "))
+    }
+}
 
 /// What is to be exported where.
 #[derive(Clone, Debug, PartialEq, Eq)]

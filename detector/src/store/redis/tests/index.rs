@@ -41,13 +41,16 @@ fn a_call_that_ends_half_way_has_named_what_it_wrote() {
     let mut admin = server.connection();
     let records = || (0..100).map(|i| (name(i), Some(vec![1])));
     // A list, no envelope, and envelopes that are cut off in each of their parts.
-    let foreign: [(&str, &[u8]); 6] = [
+    let foreign: [(&str, &[u8]); 9] = [
         ("LPUSH", b"x"),
         ("SET", b"x"),
         ("SET", &[2]),
         ("SET", &[2, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]),
         ("SET", &[2, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]),
         ("SET", &[2, 2, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 7, 0, 0]),
+        ("SET", &[3, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        ("SET", &[3, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]),
+        ("SET", &[3, 3, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
     ];
     for (nth, (set, value)) in (1..).zip(foreign) {
         let key = store.shards().key(&name(10 * nth));

@@ -3,11 +3,13 @@
 mod checker;
 mod cluster;
 mod counterexamples;
+mod damage;
 mod index;
 mod lost_replies;
 mod parts;
 mod process;
 mod real;
+mod rights;
 mod same;
 mod server;
 mod tls;

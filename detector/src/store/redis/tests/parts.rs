@@ -1,7 +1,8 @@
 //! Encodings, and where to start from.
 
+use super::super::names::Name;
 use super::super::protocol::{Header, Offsets, Position, Refusal, Start, Tag, decide};
-use super::super::record::Record;
+use super::super::record::{Damage, Record, crc};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -55,6 +56,9 @@ fn where_to_start_from() {
         Err(Refusal::AheadOfOutputs { state: 7, outputs: 6, .. })
     ));
     assert!(matches!(decide(std::slice::from_ref(&ahead), None), Err(Refusal::NoOutputs { .. })));
+    // A later one that took nothing; or of which it cannot be told, since what it stands at is gone.
+    assert_eq!(decide(&[header(&[(1, 1, 5)])], None), from(1, 1, 5));
+    assert!(matches!(decide(&[header(&[(1, 1, 4)])], None), Err(Refusal::NoOutputs { .. })));
     assert!(matches!(
         decide(&[ahead.clone(), none], Some(8)),
         Err(Refusal::NothingInCommon { .. })
@@ -83,17 +87,141 @@ fn fields_of_a_header() {
 }
 
 #[test]
+fn a_position_is_checked_with_its_checkpoint() {
+    let tag = Tag { epoch: 1, n: 2 };
+    let position = Position { offsets: at(17), detail: "{\"features\":\"ab\"}".to_owned() };
+    let text = position.marker(tag).expect("JSON");
+    assert_eq!(Position::from_marker(tag, &text), Ok(position.clone()));
+    for (other, text) in [
+        (Tag { epoch: 1, n: 3 }, text.clone()),
+        (tag, text.replace("17", "27")),
+        (tag, text.replace("t/0", "t/1")),
+        (tag, text.replace("ab", "ac")),
+    ] {
+        let why = Position::from_marker(other, &text).expect_err("something changed");
+        assert!(why.contains("CRC-32C"), "{why}");
+    }
+    // As format 2 has it.
+    let old = serde_json::to_string(&position).expect("JSON");
+    assert_eq!(Position::from_marker(tag, &old), Ok(position));
+    assert!(Position::from_marker(tag, &text[..text.len() - 1]).is_err());
+}
+
+fn account() -> Name {
+    Name::profile("account", "a1")
+}
+
+/// A record's next version, with its CRC.
+fn put<'a>(old: &Record<'a>, base: Tag, tag: Tag, value: Option<&'a [u8]>) -> Option<Record<'a>> {
+    old.put(base, tag, value, crc(&account(), tag, value))
+}
+
+const OLD: Tag = Tag { epoch: 1, n: 2 };
+const NEW: Tag = Tag { epoch: 3, n: 4 };
+
+#[test]
 fn the_envelope_to_the_byte() {
     let mut new = Record::default();
     new.block = 0x0102;
-    let old = new.put(Tag::default(), Tag { epoch: 1, n: 2 }, Some(b"ab"));
-    let old = old.expect("it exists").to_bytes();
-    assert_eq!(old, [2, 1, 2, 1, 1, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, b'a', b'b']);
-    let old = Record::read(&old).expect("an envelope");
-    let gone = old.put(Tag { epoch: 1, n: 2 }, Tag { epoch: 3, n: 4 }, None).expect("it existed");
+    let old = put(&new, Tag::default(), OLD, Some(b"ab")).expect("it exists").to_bytes();
+    assert_eq!(old[..16], [3, 1, 2, 1, 1, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0]);
+    // CRC-32C of "p", "account", "a1", each with 0xff behind it, then of bytes 4 to 15 and the value.
+    let text = [&b"p\xffaccount\xffa1\xff"[..], &old[4..16], b"ab"].concat();
+    assert_eq!(old[16..20], crc32c::crc32c(&text).to_le_bytes());
+    assert_eq!(old[20..], *b"ab");
+    let old = Record::read(&old, &account()).expect("an envelope");
+    let gone = put(&old, OLD, NEW, None).expect("it existed");
     let bytes = gone.to_bytes();
-    assert_eq!(bytes[..16], [2, 2, 2, 1, 3, 0, 0, 0, 4, 0, 0, 0, 255, 255, 255, 255]);
-    assert_eq!(bytes[16..], old.to_bytes()[4..]);
+    assert_eq!(bytes[..16], [3, 2, 2, 1, 3, 0, 0, 0, 4, 0, 0, 0, 255, 255, 255, 255]);
+    assert_eq!(bytes[20..], old.to_bytes()[4..]);
+    assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
+}
+
+#[test]
+fn names_that_look_alike_have_different_crcs() {
+    let names = [
+        Name::profile("a", "b:c"),
+        Name::profile("a:b", "c"),
+        Name::profile("ab", "c"),
+        Name::profile("a", "bc"),
+        Name::profile("g", "a"),
+        Name::global("a"),
+        Name::global("a:b"),
+    ];
+    for (i, name) in names.iter().enumerate() {
+        for other in &names[i + 1..] {
+            assert_ne!(name.crc32c(), other.crc32c(), "{name:?} {other:?}");
+        }
+    }
+}
+
+#[test]
+fn an_envelope_says_what_is_wrong_with_it() {
+    let one = put(&Record::default(), Tag::default(), OLD, Some(b"value")).expect("it exists");
+    let one_bytes = one.to_bytes();
+    let two = put(&one, OLD, NEW, Some(b"other")).expect("it exists").to_bytes();
+    let changed = |at: usize, to: u8| {
+        let mut bytes = two.clone();
+        bytes[at] = to;
+        bytes
+    };
+    // Head of 4, then two versions of 16 + 5.
+    let swapped = [&two[..4], &two[25..], &two[4..25]].concat();
+    let crossed = [&two[..20], &two[41..], &two[25..41], &two[20..25]].concat();
+    let cases: [(&str, Vec<u8>, &str); 14] = [
+        ("nothing", Vec::new(), "no envelope"),
+        ("an unknown format", changed(0, 4), "no envelope"),
+        ("format 2 in front of format 3", changed(0, 2), "envelope"),
+        ("no version", changed(1, 0), "no envelope"),
+        ("a version less", changed(1, 1), "21 bytes follow"),
+        ("a version more", [&[3, 2][..], &one_bytes[2..]].concat(), "within version 2 of 2"),
+        ("the mark of no CRC", changed(1, 130), "CRC-32C of version 1.2"),
+        ("an epoch", changed(4, 5), "CRC-32C of version 5.4"),
+        ("a number", changed(29, 1), "CRC-32C of version 1.1"),
+        ("a length", changed(12, 4), "CRC-32C of version 3.4"),
+        ("a length of 4 GB", changed(15, 127), "within version 1 of 2"),
+        ("a value", changed(43, 0), "CRC-32C of version 1.2"),
+        ("versions in the wrong order", swapped, "version 3.4 follows version 1.2"),
+        ("values of the other version", crossed, "CRC-32C of version 3.4"),
+    ];
+    for (what, bytes, says) in cases {
+        let damage = Record::read(&bytes, &account()).expect_err(what);
+        assert!(damage.to_string().contains(says), "{what}: {damage}");
+    }
+    for name in [Name::profile("account", "a2"), Name::profile("phone", "a1"), Name::global("a1")] {
+        let damage = Record::read(&two, &name).expect_err("another record's");
+        assert!(matches!(damage, Damage::Crc { tag: NEW, .. }), "{damage}");
+    }
+}
+
+#[test]
+fn format_2_is_read_and_becomes_format_3() {
+    let name = account();
+    let version = |tag: Tag, value: &[u8]| {
+        let words = [tag.epoch, tag.n, value.len() as u32];
+        [&words.map(u32::to_le_bytes).concat()[..], value].concat()
+    };
+    let two = [vec![2, 2, 7, 0], version(NEW, b"new"), version(OLD, b"old")].concat();
+    let record = Record::read(&two, &name).expect("an envelope");
+    assert_eq!(record.block, 7);
+    let versions: Vec<_> = record.versions().collect();
+    assert_eq!(versions, [(NEW, Some(&b"new"[..])), (OLD, Some(&b"old"[..]))]);
+
+    // The version that is kept has no CRC, and says so.
+    let newest = Tag { epoch: 5, n: 1 };
+    let bytes = put(&record, NEW, newest, Some(b"newest")).expect("it exists").to_bytes();
+    assert_eq!(bytes[..4], [3, 130, 7, 0]);
+    let mixed = Record::read(&bytes, &name).expect("an envelope");
+    let versions: Vec<_> = mixed.versions().collect();
+    assert_eq!(versions, [(newest, Some(&b"newest"[..])), (NEW, Some(&b"new"[..]))]);
+    assert_eq!(mixed.to_bytes(), bytes);
+    let alone = mixed.tidy(NEW).expect("it exists").to_bytes();
+    assert_eq!(alone[..4], [3, 129, 7, 0]);
+    assert_eq!(Record::read(&alone, &name).expect("an envelope").to_bytes(), alone);
+    // With the next one, it is gone.
+    let bytes = put(&mixed, newest, Tag { epoch: 5, n: 2 }, None).expect("it existed").to_bytes();
+    assert_eq!(bytes[..4], [3, 2, 7, 0]);
+    assert!(Record::read(&bytes, &name).is_ok());
 }
 
 fn value() -> impl Strategy<Value = Option<Vec<u8>>> {
@@ -104,21 +232,22 @@ proptest! {
     #[test]
     fn an_envelope_gives_back_what_was_put_in(values in proptest::collection::vec((value(), any::<bool>()), 1..12)) {
         // Attempts one after another, each over the last one that was completed: what is at the base stays readable.
+        let name = account();
         let mut bytes: Option<Vec<u8>> = None;
         let mut base = Tag::FIRST;
         let mut at_base = None;
         for (n, (value, completed)) in (1..).zip(values) {
             let tag = Tag { epoch: 1, n };
             let stored = bytes.clone().unwrap_or_default();
-            let old = Record::read(&stored).unwrap_or_default();
-            let new = old.put(base, tag, value.as_deref()).map(|r| r.to_bytes());
+            let old = Record::read(&stored, &name).unwrap_or_default();
+            let new = put(&old, base, tag, value.as_deref()).map(|r| r.to_bytes());
             let stored = new.clone().unwrap_or_default();
-            let read = Record::read(&stored).unwrap_or_default();
+            let read = Record::read(&stored, &name).unwrap_or_default();
             let at = |tag| read.at(tag).and_then(|(_, v)| v.map(<[u8]>::to_vec));
             prop_assert_eq!(at(base), at_base.clone());
             prop_assert_eq!(at(tag), value.clone());
             let tidied = read.tidy(base).map(|r| r.to_bytes()).unwrap_or_default();
-            let tidied = Record::read(&tidied).unwrap_or_default();
+            let tidied = Record::read(&tidied, &name).unwrap_or_default();
             prop_assert!(tidied.versions().count() < 2, "an older value is left");
             prop_assert_eq!(tidied.at(tag).and_then(|(_, v)| v.map(<[u8]>::to_vec)), at_base.clone());
             bytes = new;
@@ -129,11 +258,40 @@ proptest! {
     }
 
     #[test]
-    fn damaged_envelopes_are_refused_not_read(bytes in proptest::collection::vec(any::<u8>(), 0..64), cut in 0usize..40) {
-        if let Some(record) = Record::read(&bytes) {
-            prop_assert_eq!(record.to_bytes(), bytes);
+    fn arbitrary_bytes_are_no_envelope(mut bytes in proptest::collection::vec(any::<u8>(), 0..64), format in 0u8..5, count in 0u8..4) {
+        // Some that get further than the first byte.
+        for (byte, to) in bytes.iter_mut().zip([format, count]) {
+            *byte = to;
         }
-        let whole = Record::default().put(Tag::FIRST, Tag { epoch: 1, n: 1 }, Some(&[7; 20])).expect("exists").to_bytes();
-        prop_assert!(cut >= whole.len() || Record::read(&whole[..cut]).is_none());
+        if let Ok(record) = Record::read(&bytes, &account()) {
+            prop_assert_eq!(format, 2);
+            prop_assert_eq!(record.versions().count(), usize::from(count));
+        }
+    }
+
+    #[test]
+    fn a_changed_or_cut_envelope_is_refused_or_says_the_same(
+        values in (value(), value()), at in 0usize..80, to in any::<u8>(), cut in 0usize..80,
+    ) {
+        let name = account();
+        let one = put(&Record::default(), Tag::default(), OLD, Some(values.0.as_deref().unwrap_or_default()));
+        let one = one.expect("it exists");
+        let two = put(&one, OLD, NEW, values.1.as_deref()).expect("it existed").to_bytes();
+        for whole in [one.to_bytes(), two] {
+            let right = Record::read(&whole, &name).expect("an envelope");
+            let mut changed = whole.clone();
+            let at = at % whole.len();
+            changed[at] = to;
+            // The block's number is no part of what is checked: a wrong one is seen in the index.
+            match Record::read(&changed, &name) {
+                Ok(read) => {
+                    prop_assert!(read.versions().eq(right.versions()));
+                }
+                Err(_) => {
+                    prop_assert!(changed != whole);
+                }
+            }
+            prop_assert!(Record::read(&whole[..cut % whole.len()], &name).is_err());
+        }
     }
 }

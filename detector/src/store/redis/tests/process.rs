@@ -165,7 +165,7 @@ fn read_at(store: &mut Store<Shared>, base: Tag) -> Result<Memory, Out> {
     store
         .shards()
         .records(&mut |_, name, bytes| {
-            let record = Record::read(bytes).expect("an envelope");
+            let record = Record::read(bytes, &name).expect("an envelope");
             if let Some((_, Some(value))) = record.at(base) {
                 memory.insert(name, value.to_vec());
             }

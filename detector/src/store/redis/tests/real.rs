@@ -203,10 +203,10 @@ fn a_call_that_comes_late_does_nothing() {
     zombie.checkpoint(&at(1), [(name(1), Some(b"right".to_vec()))]).expect("a checkpoint");
     let lease = zombie.lease.as_ref().expect("claimed");
     let guard = Guard { epoch: lease.epoch, owner: lease.owner, seq: 0 };
-    let item =
-        Item { key: zombie.shards().key(&name(1)), change: Change::Write(b"wrong".to_vec()) };
     let base = Tag { epoch: 1, n: 1 };
     let tag = Tag { epoch: 1, n: 2 };
+    let key = zombie.shards().key(&name(1));
+    let item = Item::new(key, &name(1), tag, Change::Write(b"wrong".to_vec()));
     let step = Step::Chunk { base, tag, block_bytes: BLOCK_BYTES, items: vec![item] };
     // An old number of the owner's own, then the right number of one who is not the owner any more.
     let seq = zombie.shards().header(0).expect("reads").seq;

@@ -278,8 +278,9 @@ fn step_on(state: &mut State, step: &Step, rules: Rules) -> Reply {
 
 fn put(state: &mut State, changes: &mut Changes, base: Tag, tag: Tag, item: &Item, rules: Rules) {
     let there = state.records.get(&item.key).cloned();
-    let mut old = there.as_deref().and_then(Record::read).unwrap_or_default();
     let (_, name) = item.key.split_once("}:").unwrap_or_default();
+    let read = |bytes| Record::read(bytes, &Name::behind_tag(name.as_bytes())?).ok();
+    let mut old = there.as_deref().and_then(read).unwrap_or_default();
     // "The newest other one" is what is at or below the newest tag that can be.
     let kept = match rules.keep_base {
         true => base,
@@ -293,10 +294,10 @@ fn put(state: &mut State, changes: &mut Changes, base: Tag, tag: Tag, item: &Ite
             if there.is_none() {
                 old.block = changes.add(&mut state.index, name);
             }
-            old.put(kept, tag, Some(value))
+            old.put(kept, tag, Some(value), item.crc)
         }
         Change::Delete if !rules.tombstones => None,
-        Change::Delete => old.put(kept, tag, None),
+        Change::Delete => old.put(kept, tag, None, item.crc),
         Change::Tidy => old.tidy(base),
         Change::Erase => None,
     };
