@@ -247,5 +247,45 @@ def popular_creator():
     return s
 
 
-for scenario in (spam_ring, card_tester, farm_found_out, cleared, takeover, campus, family, popular_creator):
+def joe_job():
+    s = Stream("joe_job")
+    people = s.crowd(10, 24, "victim")
+    names = [p["account"] for p in people]
+    # Each has a text that it sends now and then.
+    for i, who in enumerate(people):
+        at = s.chance.uniform(1, 3) * DAY
+        while at < 24 * DAY:
+            s.message(at, who, s.chance.choice([n for n in names if n != who["account"]]), False, 60, f"t{i:03}own")
+            at += s.chance.uniform(2, 5) * DAY
+    # Throw-away accounts come to the device's key of some, and quote the text of the others; each is found out.
+    for i, victim in enumerate(people):
+        for j in range(8):
+            who = s.person(f"new{i:02}{j}", "PH", "android-13", "hosting", victim["device"] if i % 2 else None)
+            at = 15 * DAY + i * HOUR + j * 20 * MINUTE
+            s.signup(at, who)
+            for k in range(3):
+                at += s.chance.randint(20_000, 70_000)
+                s.message(at, who, s.chance.choice(names), True, 60, f"t{i:03}own")
+            s.label(at + HOUR, who["account"], 1)
+    # The control: a ring on a device of its own. Half of it is found out, the others go on.
+    ring = [s.person(f"ring{i}", "PH", "android-13", "hosting", "d0000ring", f"185.7.7.{i}") for i in range(8)]
+    for i, who in enumerate(ring):
+        at = 17 * DAY + i * 10 * MINUTE
+        s.signup(at, who)
+        for j in range(8 if i < 4 else 3):
+            at += s.chance.randint(20_000, 70_000)
+            s.message(at, who, s.chance.choice(names), True, 140, f"t{j % 2}ring")
+        if i < 4:
+            s.label(18 * DAY + i * HOUR, who["account"], 1)
+    for i, who in enumerate(ring[4:]):
+        at = 19 * DAY + i * 20 * MINUTE
+        for j in range(10):
+            at += s.chance.randint(20_000, 70_000)
+            s.message(at, who, s.chance.choice(names), True, 140, f"t{j % 2}ring")
+        s.expect(who["account"], at_least="review")
+    s.expect("victim*", at_most="none")
+    return s
+
+
+for scenario in (spam_ring, card_tester, farm_found_out, cleared, takeover, campus, family, popular_creator, joe_job):
     scenario().write()
