@@ -1,6 +1,6 @@
 //! The bodies of the fuzz targets: each takes any bytes, and must neither panic nor break what it asserts.
 
-use detector::config;
+use detector::{config, readers};
 use engine::config::Config;
 use engine::effects::{Effects, SourceRef};
 use engine::limits::{ATTRIBUTE_ABS_MAX, ENTITIES_PER_EVENT_MAX, KEY_BYTES_MAX, TS_MS_MAX};
@@ -13,15 +13,17 @@ use models::forest::{Forest, ForestError, lightgbm, xgboost};
 use models::{Explainer, Kernel};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 /// A target's name and body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 17] = [
     ("event", event),
     ("label", label),
     ("mapped", mapped),
+    ("lenient", lenient),
     ("config", config),
     ("condition", condition),
     ("bundle", bundle),
@@ -29,6 +31,12 @@ pub const TARGETS: [Target; 10] = [
     ("xgboost_ubj", xgboost_ubj),
     ("lightgbm", lightgbm),
     ("snapshot", snapshot),
+    ("journal", journal),
+    ("published", published),
+    ("signature", signature),
+    ("avro", avro),
+    ("protobuf", protobuf),
+    ("packed", packed),
 ];
 
 /// Names that the seeds use.
@@ -50,10 +58,13 @@ ttl = "7d"
 recent_events_max = 1000
 "#;
 
-const MAPPINGS: [&str; 3] = [
+const MAPPINGS: [&str; 4] = [
     "[mapping]\npreset = \"cloudevents\"\n",
     "[mapping]\npreset = \"osprey\"\nts_unit = \"ns\"\n",
     "[mapping]\nts = \"/t\"\nts_unit = \"s\"\ntype = \"/what\"\naccount = \"/who/id\"\nentities.device = \"/who/~0d\"\nattributes.amount = \"/a/0\"\n",
+    "[mapping]\nevent_id = \"/in/event_id\"\nts = \"/in/ts\"\ntype = \"/in/type\"\naccount = \"/in/account\"\ntarget = \"/in/target\"\n\
+     entities.device = \"/in/entities/device\"\nentities.ip = \"/in/entities/ip\"\nattributes.amount = \"/in/attributes/amount\"\n\
+     attributes.country = \"/in/attributes/country\"\nattributes.verified = \"/in/attributes/verified\"\n",
 ];
 
 /// An engine without state for [`CONFIG`] and more.
@@ -63,11 +74,12 @@ pub fn engine_of(more: &str) -> Engine {
 }
 
 thread_local! {
-    static DECODERS: [Decoder; 4] = [
+    static DECODERS: [Decoder; 5] = [
         engine_of("").decoder(),
         engine_of(MAPPINGS[0]).decoder(),
         engine_of(MAPPINGS[1]).decoder(),
         engine_of(MAPPINGS[2]).decoder(),
+        engine_of(MAPPINGS[3]).decoder(),
     ];
     static ENGINE: RefCell<(Engine, Effects, u32)> = RefCell::new((engine_of(""), Effects::default(), 0));
 }
@@ -123,6 +135,82 @@ pub fn mapped(bytes: &[u8]) {
     });
 }
 
+/// Any value in any field but `ts` and `account`, and beside them: the event is taken, and it is the same one whether the message has the
+/// contract's own form or another one, as an object or as a text that holds it.
+pub fn lenient(bytes: &[u8]) {
+    // A text with any escapes, and a bare word; and what is JSON.
+    let text: Vec<u8> = bytes.iter().copied().filter(|b| *b != b'"').collect();
+    let end = text.len() - text.iter().rev().take_while(|b| **b == b'\\').count();
+    let text = [&b"\""[..], &text[..end], &b"\""[..]].concat();
+    let ends_a_word = |b: &u8| b",:{}[]\" \t\r\n".contains(b);
+    let word: Vec<u8> = bytes.iter().copied().filter(|b| !ends_a_word(b)).collect();
+    let is_value = serde_json::from_slice::<serde_json::Value>(bytes).is_ok();
+    let mut values = vec![text];
+    values.extend((!word.is_empty()).then_some(word));
+    values.extend(is_value.then(|| bytes.to_vec()));
+    for value in &values {
+        let lists = [&b"[\"k\","[..], value.as_slice(), &b"]"[..]].concat();
+        let value = value.as_slice();
+        let places: [(&[u8], &[u8], &[u8]); 11] = [
+            (b"\"event_id\":", value, b""),
+            (b"\"type\":", value, b""),
+            (b"\"target\":", value, b""),
+            (b"\"entities\":", value, b""),
+            (b"\"attributes\":", value, b""),
+            (b"\"nobody reads it\":", value, b""),
+            (b"\"entities\":{\"device\":", value, b",\"ip\":\"i\"}"),
+            (b"\"entities\":{\"ip\":\"i\",\"device\":", &lists, b"}"),
+            (b"\"attributes\":{\"amount\":", value, b",\"country\":\"NL\"}"),
+            (b"\"attributes\":{\"country\":", value, b",\"amount\":7}"),
+            (b"\"attributes\":{\"verified\":", value, b"}"),
+        ];
+        for (before, value, after) in places {
+            let (begin, end) = (&b"{\"ts\":1767225600000,"[..], &b",\"account\":\"u1\"}"[..]);
+            let message = [begin, before, value, after, end].concat();
+            // A pointer leads on into a text that holds JSON; the contract's own form has none.
+            let is_section = before.ends_with(b"s\":");
+            let is_same = !(is_section && value.trim_ascii().starts_with(b"\""));
+            if message.len() < 300_000 {
+                is_taken(&message, is_same);
+            }
+        }
+    }
+}
+
+fn is_taken(message: &[u8], is_same: bool) {
+    let read = |decoder: &Decoder, message: &[u8]| {
+        let event = decoder.event(message, || "line-1".into());
+        let event = event.unwrap_or_else(|e| panic!("{e:?} for {}", message.escape_ascii()));
+        fit(&event);
+        assert_eq!((event.account.as_str(), event.ts_ms), ("u1", 1_767_225_600_000));
+        event
+    };
+    DECODERS.with(|decoders| {
+        let own = read(&decoders[0], message);
+        let same = |other: &Event| {
+            let read = [format!("{other:?}"), format!("{own:?}")];
+            assert!(!is_same || read[0] == read[1], "{read:#?} {}", message.escape_ascii());
+        };
+        let inside = [&b"{\"in\":"[..], message, &b"}"[..]].concat();
+        let mut mapped = read(&decoders[4], &inside);
+        // A mapping has its entities in order of kinds.
+        let in_order = own.entities.is_sorted_by_key(|e| e.kind);
+        if !in_order {
+            mapped.entities.sort_by_key(|e| own.entities.iter().position(|o| o == e));
+        }
+        same(&mapped);
+        if let Ok(text) = std::str::from_utf8(message) {
+            let quoted = serde_json::to_string(text).expect("a text");
+            let mut mapped = read(&decoders[4], format!("{{\"in\":{quoted}}}").as_bytes());
+            if !in_order {
+                mapped.entities.sort_by_key(|e| own.entities.iter().position(|o| o == e));
+            }
+            same(&mapped);
+        }
+        take(Input::Event(own, SourceRef::default()));
+    });
+}
+
 /// A configuration: what is accepted is written and read again as the same, and its mistakes are told.
 pub fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -159,10 +247,10 @@ impl Names for Columns {
     fn slot(&self, name: &str) -> Option<u32> {
         COLUMNS.iter().position(|known| *known == name).map(|at| at as u32)
     }
-    fn category(&self, name: &str, text: &str) -> Option<f32> {
-        (name == "event.country")
-            .then(|| ["NL", "DE"].iter().position(|known| *known == text))?
-            .map(|at| at as f32)
+    fn values(&self, name: &str) -> Option<&[String]> {
+        static COUNTRIES: LazyLock<Vec<String>> =
+            LazyLock::new(|| ["NL", "DE"].map(String::from).to_vec());
+        (name == "event.country").then(|| COUNTRIES.as_slice())
     }
     fn all(&self) -> Vec<String> {
         COLUMNS.map(String::from).to_vec()
@@ -343,4 +431,76 @@ pub fn saved_state() -> Vec<u8> {
         }
     });
     out
+}
+
+/// A record of the journal.
+pub fn journal(bytes: &[u8]) {
+    readers::journal_record(bytes);
+}
+
+/// A published action that is put back, up to a zero byte; behind it the header with its hour. The account of [`STREAM`] goes on with it.
+pub fn published(bytes: &[u8]) {
+    let (payload, cap_hour) = at_zero(bytes);
+    let mut engine = restored(&saved_state()).expect("it is ours");
+    if !readers::published_action(&mut engine, payload, cap_hour) {
+        return;
+    }
+    let mut effects = Effects::default();
+    for message in &STREAM[3..] {
+        let event = DECODERS.with(|d| d[0].event(message.as_bytes(), Default::default));
+        let event = event.expect("it is ours");
+        engine.step([Input::Event(event, SourceRef::default())], &mut effects);
+    }
+    let label = br#"{"account":"u1","label":0,"ts":1767230000001}"#;
+    let label = DECODERS.with(|d| d[0].label(label)).expect("it is ours");
+    engine.step([Input::Label(label)], &mut effects);
+    engine.finish(&mut effects);
+    let mut records = 0;
+    engine.save_changes(&mut |_, _| records += 1);
+    assert!(records > 0);
+}
+
+/// The bytes before the first zero byte, and those behind it.
+fn at_zero(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match bytes.iter().position(|b| *b == 0) {
+        Some(at) => (&bytes[..at], Some(&bytes[at + 1..])),
+        None => (bytes, None),
+    }
+}
+
+/// A signature of nobody: never right.
+pub fn signature(bytes: &[u8]) {
+    assert!(!readers::signature(bytes, b"{}"));
+}
+
+/// A reader of messages with a schema.
+pub type ReadMessage = fn(&str, &[u8]) -> Result<serde_json::Value, String>;
+
+/// A schema up to a zero byte, and a message of it.
+fn with_schema(bytes: &[u8], read: ReadMessage) {
+    let (schema, message) = at_zero(bytes);
+    let (Ok(schema), Some(message)) = (std::str::from_utf8(schema), message) else { return };
+    match read(schema, message) {
+        Ok(json) => assert!(json.is_object(), "{json}"),
+        Err(why) => assert!(!why.is_empty()),
+    }
+}
+
+/// A message in Avro.
+pub fn avro(bytes: &[u8]) {
+    with_schema(bytes, readers::avro);
+}
+
+/// A message in Protobuf.
+pub fn protobuf(bytes: &[u8]) {
+    with_schema(bytes, readers::protobuf);
+}
+
+/// A file of events: packed or not, lines, CSV or an array.
+pub fn packed(bytes: &[u8]) {
+    const MOST: u64 = 1 << 20;
+    match readers::lines_of_a_file(bytes, MOST) {
+        Ok(lines) => assert!(lines.len() as u64 <= MOST),
+        Err(why) => assert!(!why.is_empty()),
+    }
 }

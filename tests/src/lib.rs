@@ -5,6 +5,7 @@ pub mod burst;
 pub mod chaos;
 pub mod instance;
 pub mod process;
+pub mod raw;
 pub mod stack;
 pub mod stand_in;
 pub mod support;

@@ -5,6 +5,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
@@ -163,6 +164,26 @@ impl Stack {
     /// Produces lines, keyed by their account where they have one.
     pub fn produce(&self, topic: &str, lines: &[String]) {
         self.produce_with(topic, lines, "none");
+    }
+
+    /// Puts one message into a partition, with headers.
+    pub fn put(
+        &self,
+        topic: &str,
+        partition: i32,
+        (key, value): (&str, &str),
+        headers: &BTreeMap<String, String>,
+    ) {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", self.bootstrap())
+            .create()
+            .expect("a producer can be made");
+        let headers = headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
+            all.insert(Header { key, value: Some(value) })
+        });
+        let record = BaseRecord::to(topic).partition(partition).headers(headers);
+        producer.send(record.key(key).payload(value)).map_err(|(e, _)| e).expect("there is room");
+        producer.flush(Duration::from_secs(30)).expect("the broker takes it");
     }
 
     /// As `produce`, compressed.

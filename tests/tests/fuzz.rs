@@ -3,7 +3,20 @@
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
+use detector::readers;
+use peak_alloc::PeakAlloc;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+/// The allocator counts for all threads: one target at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Bytes that a target may have at a time beyond what was there before, whatever it is given: no number in the input may become
+/// a size. An engine with a small state, which some of them make anew, has about a tenth of it.
+const BYTES_MAX: usize = 64 << 20;
 
 /// Mutations per target; `FUZZ_MUTATIONS` in the environment takes its place.
 const MUTATIONS: u64 = 3000;
@@ -101,8 +114,18 @@ fn run(name: &str) {
     }
     let mutations =
         std::env::var("FUZZ_MUTATIONS").map_or(MUTATIONS, |n| n.parse().expect("a number"));
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // What is made once, such as decoders, is no part of it.
+    target(b"");
+    let bounded = |bytes: &[u8]| {
+        let before = MEMORY.current_usage();
+        MEMORY.reset_peak_usage();
+        target(bytes);
+        let most = MEMORY.peak_usage().saturating_sub(before);
+        assert!(most < BYTES_MAX, "{most} bytes at a time");
+    };
     for seed in &seeds {
-        target(seed);
+        bounded(seed);
     }
     let mut chance = Chance(17);
     for _ in 0..mutations {
@@ -111,7 +134,7 @@ fn run(name: &str) {
         for _ in 0..1 + chance.below(4) {
             mutate(&mut bytes, other, &mut chance);
         }
-        let result = std::panic::catch_unwind(|| target(&bytes));
+        let result = std::panic::catch_unwind(|| bounded(&bytes));
         assert!(result.is_ok(), "{name} fails on {}", bytes.escape_ascii());
     }
 }
@@ -132,7 +155,7 @@ macro_rules! targets {
     };
 }
 
-targets! { event label mapped config condition bundle xgboost_json xgboost_ubj lightgbm snapshot }
+targets! { event label mapped lenient config condition bundle xgboost_json xgboost_ubj lightgbm snapshot journal published signature avro protobuf packed }
 
 #[test]
 fn the_seeds_do_what_they_are_for() {
@@ -148,6 +171,25 @@ fn the_seeds_do_what_they_are_for() {
     );
     assert!(seeds("lightgbm").iter().any(|seed| models::forest::lightgbm::from_text(seed).is_ok()));
     assert!(targets::restored(&targets::saved_state()).is_some());
+    assert!(seeds("journal").iter().all(|seed| readers::journal_record(seed)));
+    let mut engine = targets::restored(&targets::saved_state()).expect("it is ours");
+    for seed in seeds("published") {
+        let payload = seed.split(|b| *b == 0).next().unwrap_or_default();
+        assert!(readers::published_action(&mut engine, payload, None), "{}", seed.escape_ascii());
+    }
+    for (name, read) in
+        [("avro", readers::avro as targets::ReadMessage), ("protobuf", readers::protobuf)]
+    {
+        for seed in seeds(name) {
+            let at = seed.iter().position(|b| *b == 0).expect("a zero byte");
+            let schema = std::str::from_utf8(&seed[..at]).expect("text");
+            read(schema, &seed[at + 1..]).unwrap_or_else(|e| panic!("{name}: {e}"));
+        }
+    }
+    for seed in seeds("packed") {
+        let lines = readers::lines_of_a_file(&seed, 1 << 20).expect("it is read");
+        assert!(lines.starts_with(b"{\"ts\":"), "{}", lines.escape_ascii());
+    }
     let all: u64 = targets::TARGETS
         .iter()
         .flat_map(|(name, _)| seeds(name))

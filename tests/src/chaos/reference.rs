@@ -176,10 +176,12 @@ impl Line {
             Some(Input::Label(label)) => label.ts_ms,
             _ => i64::MIN,
         };
+        // A message whose time is ahead does not hold back those behind it.
+        let soonest = |queue: &VecDeque<&Message>| queue.iter().take(16).map(|m| time(m)).min();
         let mut effects = Effects::default();
         loop {
             let open = queues.values_mut().filter(|queue| !queue.is_empty());
-            let Some(queue) = open.min_by_key(|queue| queue.front().map(|m| time(m))) else {
+            let Some(queue) = open.min_by_key(|queue| soonest(queue)) else {
                 break;
             };
             let message = queue.pop_front().expect("it is not empty");
@@ -196,6 +198,7 @@ impl Line {
                 at_ms: action["at"].as_i64().expect("it has one"),
                 expires_at_ms: action["expires_at"].as_i64(),
                 action_id: text("action_id").expect("it has one"),
+                event_id: action["event"]["id"].as_str().expect("it has one"),
                 shadow: action["shadow"].as_bool().expect("it says so"),
                 degraded_from: text("degraded_from"),
                 cap_hour: *cap_hour,

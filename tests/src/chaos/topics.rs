@@ -1,33 +1,29 @@
 //! What lies in the topics at the end.
 
 use super::reference::Message as Taken;
-use detector::kafka::client::{self, QuietConsumer};
+use detector::kafka::client;
 use detector::kafka::config::KafkaSection;
+use detector::kafka::fetcher::Fetched;
 use detector::kafka::journal::Tp;
-use detector::kafka::source::{self, Batch, Reader};
+use detector::kafka::source::{Batch, Incoming, Reader};
 use detector::kafka::topics::Topics;
-use rdkafka::Message;
-use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
-use rdkafka::message::BorrowedMessage;
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// Every committed message of a topic, each partition in its order.
-pub fn each(section: &KafkaSection, topic: &str, mut take: impl FnMut(&BorrowedMessage<'_>)) {
-    let consumer: QuietConsumer = client::make(&client::reader(section)).expect("a consumer");
+pub fn each(section: &KafkaSection, topic: &str, mut take: impl FnMut(&Fetched<'_>)) {
+    let fetcher = client::fetcher(&client::reader(section)).expect("a consumer");
     let topics = Topics::new(section).expect("a consumer");
     let count = topics.partitions(topic).expect("the topic is there");
     let from = (0..count).map(|partition| (Tp { topic: topic.into(), partition }, 0)).collect();
-    let list = source::list(&from).expect("valid offsets");
-    consumer.assign(&list).expect("the partitions can be taken");
+    fetcher.assign(&from).expect("the partitions can be taken");
     let mut open = count;
     while open > 0 {
-        match consumer.poll(Duration::from_secs(30)).expect("the broker sends") {
+        match fetcher.poll(Duration::from_secs(30)).expect("the broker sends") {
             Ok(message) => take(&message),
-            Err(KafkaError::PartitionEOF(_)) => open -= 1,
-            Err(error) => panic!("{topic}: {error}"),
+            Err(error) if error.is_end() => open -= 1,
+            Err(error) => panic!("{topic}: {error:?}"),
         }
     }
 }
@@ -63,7 +59,8 @@ pub fn inputs(section: &KafkaSection, reader: &Reader) -> Inputs {
         each(section, topic, |message| {
             let tp = Tp { topic: topic.clone(), partition: message.partition() };
             let mut batch = Batch::default();
-            assert!(reader.read(message, &mut batch), "no schema is waited for");
+            let read = reader.read(&Incoming::of(message), &mut batch);
+            read.expect("no schema is waited for");
             if label {
                 found.labels += 1;
             } else {
@@ -87,19 +84,17 @@ pub fn inputs(section: &KafkaSection, reader: &Reader) -> Inputs {
 
 /// Where each dead letter lay: topic, partition and offset.
 pub fn dead_letters(section: &KafkaSection) -> Vec<(Tp, i64)> {
-    use rdkafka::message::Headers;
     let mut all = Vec::new();
     each(section, &section.dead_letters, |message| {
-        let headers = message.headers().expect("a dead letter has headers");
-        let header = |name: &str| {
-            let found = headers.iter().find(|h| h.key == name).and_then(|h| h.value);
-            String::from_utf8_lossy(found.expect("it says where it lay")).into_owned()
+        let header = |name| {
+            let found = message.header(name).expect("it says where it lay");
+            String::from_utf8_lossy(found).into_owned()
         };
         let tp = Tp {
-            topic: header("topic"),
-            partition: header("partition").parse().expect("a number"),
+            topic: header(c"topic"),
+            partition: header(c"partition").parse().expect("a number"),
         };
-        all.push((tp, header("offset").parse().expect("a number")));
+        all.push((tp, header(c"offset").parse().expect("a number")));
     });
     all
 }

@@ -97,9 +97,32 @@ fn what_init_writes_for_any_shape_runs_at_once() {
             "{}: all scores are the same",
             shape.name
         );
-        s.run("init --events events --out conf").bad(1, &["exists already", "hint: ", "--force"]);
+        s.run("init --events events --out conf").bad(2, &["exists already", "hint: ", "--force"]);
         s.run("init --events events --out conf --force").good();
     }
+}
+
+#[test]
+fn placeholders_are_written_and_ignored_and_never_printed() {
+    const ZERO: &str = "00000000-0000-0000-0000-000000000000";
+    let (s, mut events) = (Scratch::new(), String::new());
+    for i in 0..EVENTS {
+        let account = i % 500;
+        let device = if account % 10 < 3 { ZERO.to_owned() } else { format!("d{}", account / 2) };
+        let event = json!({"event_id": i, "ts": START + i * 60_000, "type": "login", "account": format!("u{account}"),
+            "entities": {"device": device}});
+        let _ = writeln!(events, "{event}");
+    }
+    s.write("events", events);
+    let said = s.run("init --events events --out conf").good().stderr;
+    assert!(said.contains("look like placeholders") && !said.contains(ZERO), "{said}");
+    let written = String::from_utf8(s.read("conf/detector.toml")).expect("text");
+    assert!(written.contains(&format!("ignore = [\"{ZERO}\"]")), "{written}");
+    assert!(written.contains("strong = true"), "the kind is judged without it: {written}");
+    let said = s.run("run --config conf --input events --output a --scores-out s").good().stderr;
+    assert!(said.contains("900 keys were ignored") && !said.contains(ZERO), "{said}");
+    let account = s.run("run --config conf --input events --json").good().stderr;
+    assert!(account.contains("\"ignored_keys\":900"), "{account}");
 }
 
 /// Everything but the comments at the top.
@@ -147,4 +170,68 @@ fn nothing_after_until_has_any_influence() {
             shape.name
         );
     }
+}
+
+#[test]
+fn events_of_another_shape_are_surveyed_and_read_as_the_contracts_own() {
+    let (own, mut tracked) = (logins().events, String::new());
+    for (i, line) in own.lines().enumerate() {
+        let mut event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let visitor = if i % 3 == 0 { "anonymousId" } else { "userId" };
+        let mut other = json!({"messageId": event["event_id"], "originalTimestamp": event["ts"], "event": event["type"],
+            "context": event["entities"].take(), "properties": event["attributes"].take()});
+        other[visitor] = event["account"].take();
+        let _ = writeln!(tracked, "{other}");
+    }
+    let s = Scratch::new();
+    s.write("own", &own);
+    s.write("tracked", &tracked);
+    s.write(
+        "shape.toml",
+        "[mapping]\nevent_id = \"/messageId\"\nts = \"/originalTimestamp\"\ntype = \"/event\"\naccount = [\"/userId\", \"/anonymousId\"]\n\
+         entities.device = \"/context/device\"\nentities.ip = \"/context/ip\"\nattributes.success = \"/properties/success\"\n\
+         attributes.country = \"/properties/country\"\nattributes.nobody_has_it = \"/properties/nothing\"\n",
+    );
+    s.run("init --events own --out conf").good();
+    s.run("init --events tracked --mapping shape.toml --out mapped").good();
+    let sections = |folder: &str| {
+        let text = body(&s.read(&format!("{folder}/detector.toml")));
+        let mut table: toml::Table = text.parse().expect("TOML");
+        table.remove("mapping");
+        table
+    };
+    assert_eq!(sections("conf"), sections("mapped"), "what follows from the stream is the same");
+    for (conf, input, scores) in [("conf", "own", "s1"), ("mapped", "tracked", "s2")] {
+        s.run(&format!("run --config {conf} --input {input} --output a --scores-out {scores}"))
+            .good();
+    }
+    assert_eq!(s.lines("s1").len() as u64, EVENTS);
+    assert!(s.read("s1") == s.read("s2"), "the same scores");
+
+    // A preset by its name.
+    let mut events = String::new();
+    for line in own.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let event = json!({"id": event["event_id"], "time": event["ts"], "type": event["type"], "subject": event["account"],
+            "data": {"entities": event["entities"], "attributes": event["attributes"]}});
+        let _ = writeln!(events, "{event}");
+    }
+    s.write("cloud", &events);
+    s.run("init --events cloud --mapping cloudevents --out cloudy").good();
+    s.run("run --config cloudy --input cloud --output a --scores-out s3").good();
+    assert!(s.read("s1") == s.read("s3"), "the same scores");
+
+    s.run("init --events tracked --out none").bad(1, &["not one of 3,000 lines", "--mapping"]);
+    for (text, why) in [
+        ("mapping = 1", "mapping"),
+        ("[mapping]\nts = \"no pointer\"", "not a JSON pointer"),
+        ("[mapping]\nnobody = \"/x\"", "nobody"),
+        ("[kinds.device]", "it has no [mapping]"),
+        ("[mapping]\nts = \"/t\"\n[time]\nassume_offset = \"soon\"", "time.assume_offset"),
+    ] {
+        s.write("wrong.toml", text);
+        s.run("init --events tracked --mapping wrong.toml --out none").bad(2, &[why]);
+    }
+    s.run("init --events tracked --mapping nowhere.toml --out none")
+        .bad(2, &["nowhere.toml", "cloudevents, osprey"]);
 }

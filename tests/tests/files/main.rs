@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cli;
+mod exit_codes;
 mod golden;
 mod init;
 mod privacy;

@@ -25,6 +25,14 @@ fn outputs_and_inputs_have_the_form_of_their_schemas() {
     let s = Scratch::new();
     stream().put(&s);
     s.write("dirty", [&stream().dirty()[..], &[b'x'; 100_000][..]].concat());
+    // Somebody who is acted on is cleared.
+    s.run("run --config conf --input dirty --labels labels --output first").good();
+    let first = s.lines("first");
+    let live = |a: &&Value| a["shadow"] == false && a["action"] != "observe";
+    let acted = first.iter().find(live).expect("somebody is acted on");
+    let at = acted["at"].as_i64().expect("a time") + 1;
+    let cleared = json!({"account": acted["account"], "label": 0, "ts": at});
+    s.write("labels", [&stream().labels[..], cleared.to_string().as_bytes(), b"\n"].concat());
     s.run("run --config conf --input dirty --labels labels --output a --scores-out s --dead-letters d").good();
     let actions = s.lines("a");
     for kind in ["shadow", "reversal"] {

@@ -157,7 +157,7 @@ fn explain_reads_a_state_as_text_json_and_dot() {
     let unknown = s.run("explain --config conf --state state --account nobody-at-all");
     unknown.bad(1, &["not known in this state", "hint: "]);
     s.run("explain --config conf --state nowhere --account x")
-        .bad(1, &["nowhere", "not a state folder", "hint: "]);
+        .bad(2, &["nowhere", "not a state folder", "hint: "]);
     assert!(!s.path("nowhere").exists(), "reading makes no folders");
 }
 
@@ -167,11 +167,43 @@ fn replay_leaves_a_state_that_explains_and_is_not_overwritten() {
     stream().put(&s);
     s.run("replay --config conf --events events --labels labels --state-out state").good();
     s.run("replay --config conf --events events --labels labels --state-out state")
-        .bad(1, &["holds a state", "hint: "]);
+        .bad(2, &["holds a state", "hint: "]);
     let account = s.read("events");
     let first: Value =
         serde_json::from_slice(account.split(|b| *b == b'\n').next().expect("a line"))
             .expect("JSON");
     let account = first["account"].as_str().expect("an account");
     s.run(&format!("explain --config conf --state state --account {account}")).good();
+}
+
+#[test]
+fn a_folder_of_something_else_is_refused_and_nothing_in_it_is_touched() {
+    let s = Scratch::new();
+    stream().put(&s);
+    for (at, (name, content)) in
+        [("thesis.txt", "precious"), ("lock", "notes"), ("new/thesis.txt", "precious")]
+            .into_iter()
+            .enumerate()
+    {
+        let folder = format!("home{at}");
+        std::fs::create_dir_all(s.path(&format!("{folder}/new"))).expect("a folder");
+        s.write(&format!("{folder}/kept"), "too");
+        s.write(&format!("{folder}/{name}"), content);
+        let state = RUN.replace("--state state", &format!("--state {folder}"));
+        s.run(&state).bad(1, &["is no state", "hint: "]);
+        s.run(&format!("replay --config conf --events events --state-out {folder}"))
+            .bad(1, &["is no state", "hint: "]);
+        assert!(s.read(&format!("{folder}/{name}")) == content.as_bytes(), "{name}");
+    }
+    std::fs::create_dir_all(s.path("alone/new")).expect("a folder");
+    s.write("alone/new/thesis.txt", "precious");
+    s.run(&RUN.replace("--state state", "--state alone")).bad(1, &["is no state"]);
+    assert!(s.read("alone/new/thesis.txt") == b"precious");
+    // A link in the place of the lock.
+    std::fs::create_dir(s.path("linked")).expect("a folder");
+    s.write("victim", "precious");
+    std::os::unix::fs::symlink("../victim", s.path("linked/lock")).expect("a link");
+    let state = RUN.replace("--state state", "--state linked");
+    s.run(&state).bad(1, &["is no state"]);
+    assert!(s.read("victim") == b"precious");
 }

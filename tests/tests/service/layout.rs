@@ -52,15 +52,18 @@ fn the_example_reads_what_the_service_knows() {
     let (_, known) = service.get(&format!("/v1/accounts/{account}")).expect("it answers");
     service.stop();
 
-    let read = |kind: &str, key: &str| {
-        let out = Command::new(&python)
+    let run = |kind: &str, key: &str| {
+        Command::new(&python)
             .arg(Path::new(EXAMPLES).join("read_profile.py"))
             .args([kind, key])
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("REDIS_URL", stack.redis())
             .env("DETECTOR_PREFIX", "y-det:")
             .output()
-            .expect("python runs");
+            .expect("python runs")
+    };
+    let read = |kind: &str, key: &str| {
+        let out = run(kind, key);
         let said = String::from_utf8_lossy(&out.stdout).into_owned();
         assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
         let fields = said.lines().filter_map(|line| line.split_once(' '));
@@ -84,4 +87,15 @@ fn the_example_reads_what_the_service_knows() {
         .expect("it used something");
     let uses = events.iter().filter(|e| e["entities"][&kind] == *key).count();
     assert_eq!(read(&kind, &key)[&format!("{kind}.head.events")], uses.to_string());
+
+    // A value that was changed behind the service's back.
+    let changed = Command::new("redis-cli")
+        .args(["-u", stack.redis(), "setrange", &format!("y-det:{{s000}}:p:account:{account}")])
+        .args(["60", "changed"])
+        .output()
+        .expect("redis-cli runs");
+    assert!(changed.status.success(), "{changed:?}");
+    let out = run("account", &account);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(!out.status.success() && said.contains("the value is damaged"), "{said}");
 }

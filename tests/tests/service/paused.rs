@@ -2,10 +2,12 @@
 //! nothing.
 
 use crate::conservation::{configured, lines};
+use crate::foreign::secret;
 use crate::instance::{Instance, Setup, free_port};
 use crate::stack::Stack;
 use crate::support::stream;
 use crate::watch::said;
+use detector::kafka::signature::{Content, Of, SIGNATURE, Signer};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -20,6 +22,20 @@ fn set_back(stack: &Stack, prefix: &str) {
     let topic = format!("{prefix}events");
     list.add_partition_offset(&topic, 0, Offset::Offset(0)).expect("it is one");
     consumer.commit(&list, CommitMode::Sync).expect("it is committed");
+}
+
+/// Another instance of the same state takes the journal over: it knows the secret, and has read what lies there.
+fn take_over(stack: &Stack, prefix: &str) {
+    let journal = format!("{prefix}journal");
+    let numbers = stack
+        .consume(&journal)
+        .into_iter()
+        .filter_map(|record| record.headers.get(SIGNATURE)?.split('.').nth(1)?.parse::<u64>().ok());
+    let signer = Signer::behind(secret(stack, prefix), numbers.max().expect("it is signed"));
+    let begins = r#"{"writer":"9-0","begins":{"epoch":9}}"#;
+    let content = Content { payload: begins.as_bytes(), ..Content::default() };
+    let headers = [(SIGNATURE.to_owned(), signer.sign(Of::Journal, &content))].into();
+    stack.put(&journal, 0, ("", begins), &headers);
 }
 
 #[test]
@@ -42,7 +58,7 @@ fn what_a_paused_instance_still_writes_changes_nothing() {
     service.idle();
     assert!(!service.has_said("taken over"), "{}", service.log());
     // Somebody takes the journal over: nothing is published behind that before the lease is asked for anew.
-    stack.produce("z-journal", &[r#"{"writer":"9-0","begins":{"epoch":9}}"#.into()]);
+    take_over(&stack, "z-");
     stack.produce("z-events", &events[2 * part..]);
     said(&s, "z-", &["the journal was taken over at"]);
     service.idle();
@@ -79,7 +95,7 @@ fn without_scores_actions_wait_for_the_journal_too() {
     stack.produce("x-events", before);
     service.idle();
     // Behind this, a commit or a batch that led to an action is the first to find it.
-    stack.produce("x-journal", &[r#"{"writer":"9-0","begins":{"epoch":9}}"#.into()]);
+    take_over(&stack, "x-");
     stack.produce("x-events", behind);
     said(&s, "x-", &["the journal was taken over at"]);
     service.idle();

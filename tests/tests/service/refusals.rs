@@ -73,12 +73,17 @@ fn credentials_certificates_and_rights() {
         (
             "a user of Kafka without rights",
             but(&right, &as_user("nobody", nobody)),
-            &["topic `events`", "topic `journal`", "uthorization failed", "READ and DESCRIBE"],
+            &[
+                "topic `events`",
+                "topic `journal`",
+                "uthorization failed",
+                "Read, Describe, DescribeConfigs on topic `events`",
+            ],
         ),
         (
             "a user of Kafka who may not write",
             but(&right, &as_user("reader", reader)),
-            &["uthorization failed", "WRITE on actions"],
+            &["uthorization failed", "Read, Write, Describe, DescribeConfigs on topic `actions`"],
         ),
         (
             "a user of Kafka who may not write, without transactions",
@@ -86,7 +91,7 @@ fn credentials_certificates_and_rights() {
                 &but(&right, &as_user("reader", reader)),
                 &[("DETECTOR__KAFKA__DELIVERY", "at_least_once")],
             ),
-            &["uthorization failed", "WRITE on actions"],
+            &["uthorization failed", "Read, Write, Describe, DescribeConfigs on topic `actions`"],
         ),
         (
             "a topic that is not there",
@@ -151,6 +156,40 @@ fn topics_that_are_missing_or_of_the_wrong_number_are_named_together() {
     ] {
         assert!(said.contains(words), "{words:?} is not in:\n{said}");
     }
+}
+
+#[test]
+fn input_topics_whose_time_producers_set_are_warned_of() {
+    let stack = Stack::up();
+    let s = Scratch::new();
+    stream().put(&s);
+    stack.topics("", 2);
+    let setup = Setup { stack: &stack, scratch: &s, prefix: "", delivery: "exactly_once" };
+    let warned = |topics: &[&str]| {
+        let mut service = setup.start();
+        service.idle();
+        service.stop();
+        let log = String::from_utf8_lossy(&s.read("log")).into_owned();
+        std::fs::remove_file(s.path("log")).expect("there is a log");
+        let warnings = log.lines().filter(|line| line.contains("topic_time_set_by_producers"));
+        let mut found: Vec<&str> = warnings
+            .inspect(|line| {
+                assert!(line.contains("WARN") && line.contains("message.timestamp.type"), "{line}")
+            })
+            .filter_map(|line| {
+                ["events", "labels", "actions", "journal"]
+                    .into_iter()
+                    .find(|t| line.contains(&format!("topic=\"{t}\"")))
+            })
+            .collect();
+        found.sort_unstable();
+        assert_eq!(found, topics, "{log}");
+    };
+    warned(&["events", "labels"]);
+    stack.configure("events", &[("message.timestamp.type", "LogAppendTime")]);
+    warned(&["labels"]);
+    stack.configure("labels", &[("message.timestamp.type", "LogAppendTime")]);
+    warned(&[]);
 }
 
 #[test]

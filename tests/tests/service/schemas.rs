@@ -1,6 +1,7 @@
 //! Events in Avro, with a stand-in for a schema registry: the same scores as from JSON, and what becomes of the rest.
 
 use crate::instance::Setup;
+use crate::poison::until;
 use crate::stack::Stack;
 use crate::stand_in;
 use crate::support::{Scratch, json_lines, stream};
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Answers for schemas 1 and, once it is let, 2: they say the same.
+/// Answers for schemas 1 and, once it is let, 2: they say the same. It never has an answer for 5, and refuses 4.
 struct Registry {
     url: String,
     second: Arc<AtomicBool>,
@@ -29,7 +30,8 @@ impl Registry {
             "/schemas/types" => ("200 OK", "[\"AVRO\"]".into()),
             "/schemas/ids/1" => ("200 OK", answer.clone()),
             "/schemas/ids/2" if let_in.load(Ordering::Relaxed) => ("200 OK", answer.clone()),
-            "/schemas/ids/2" => ("503 Later", "{}".into()),
+            "/schemas/ids/2" | "/schemas/ids/5" => ("503 Later", "{}".into()),
+            "/schemas/ids/4" => ("400 No", "{\"error_code\":400}".into()),
             _ => ("404 No", "{\"error_code\":40403}".into()),
         });
         Self { url, second }
@@ -125,10 +127,10 @@ fn avro_is_scored_as_json_is_and_a_registry_that_is_down_is_waited_for() {
     let env = [("DETECTOR__KAFKA__REGISTRY__URLS", urls.as_str())];
     let setup = Setup { stack: &stack, scratch: &s, prefix: "", delivery: "exactly_once" };
     let mut service = setup.start_as(&[], &env);
-    said(&s, "", &["the schema registry is waited for"]);
+    said(&s, "", &["schema registry has no answer"]);
     counted(&service, "detector_events_total", |events| events >= 2000.0);
     registry.second.store(true, Ordering::Relaxed);
-    said(&s, "", &["the schema registry answers again"]);
+    said(&s, "", &["schema registry answers again"]);
     service.idle();
 
     let scores = stack.consume("scores");
@@ -190,4 +192,103 @@ fn after_a_kill_the_same_bytes_are_the_same_events() {
     }
     assert_eq!(profiles[0]["profile"], profiles[1]["profile"]);
     assert!(profiles[0]["profile"].as_object().is_some_and(|p| p.len() > 5), "{}", profiles[0]);
+}
+
+#[test]
+fn a_schema_that_nobody_answers_for_stops_its_partition_and_no_other() {
+    let stack = Stack::up();
+    let s = Scratch::new();
+    stream().put(&s);
+    let events: Vec<Value> = json_lines(&stream().events).into_iter().take(900).collect();
+    let parsed = Schema::parse(&schema()).expect("a schema");
+    let writer = GenericDatumWriter::builder(&parsed).build().expect("a writer");
+    let message = |number: u8, event: &Value| {
+        let body = writer.write_value_to_vec(avro(event)).expect("it fits the schema");
+        [&[0, 0, 0, 0, number][..], &body].concat()
+    };
+    let plain = |event: &Value| event.to_string().into_bytes();
+    stack.topics("", 2);
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", stack.bootstrap())
+        .create()
+        .expect("a producer can be made");
+    let send = |partition: i32, messages: &[Vec<u8>]| {
+        for message in messages {
+            let record = BaseRecord::<(), _>::to("events").partition(partition).payload(message);
+            producer.send(record).map_err(|(error, _)| error).expect("there is room");
+        }
+        producer.flush(Duration::from_secs(60)).expect("all is delivered");
+    };
+    let registry = Registry::start(&schema().to_string());
+    let urls = format!("[\"{}\"]", registry.url);
+    let env = [
+        ("DETECTOR__KAFKA__REGISTRY__URLS", urls.as_str()),
+        ("DETECTOR__STATE__CHECKPOINT_EVERY", "1h"),
+    ];
+    let setup = Setup { stack: &stack, scratch: &s, prefix: "", delivery: "exactly_once" };
+    let of = |name: &str, partition: i32| {
+        format!("{name}{{topic=\"events\",partition=\"{partition}\"}}")
+    };
+    let (stopped, lag) = ("detector_partition_stopped", "detector_consumer_lag");
+    let scored = || {
+        let id = |r: &crate::stack::Record| {
+            let score: Value = serde_json::from_str(&r.value).expect("a score is JSON");
+            score["event_id"].as_str().expect("it has an id").to_owned()
+        };
+        let mut all: Vec<String> = stack.consume("scores").iter().map(id).collect();
+        all.sort_unstable();
+        all
+    };
+    let expected = |of: &[&[Value]]| {
+        let ids = of.concat();
+        let ids = ids.iter().map(|e| e["event_id"].as_str().expect("it has an id").to_owned());
+        let mut ids: Vec<String> = ids.collect();
+        ids.sort_unstable();
+        ids
+    };
+
+    // In one partition a number that is refused, in the other one that gets no answer: the first continues.
+    let (zero, one) = (&events[..300], &events[300..600]);
+    send(0, &zero[..100].iter().map(plain).collect::<Vec<_>>());
+    send(0, &zero[100..200].iter().map(|e| message(2, e)).collect::<Vec<_>>());
+    send(0, &zero[200..].iter().map(plain).collect::<Vec<_>>());
+    send(1, &[message(4, &events[0])]);
+    send(1, &one.iter().map(|e| message(1, e)).collect::<Vec<_>>());
+    let mut service = setup.start_as(&[], &env);
+    service.wait_for_metric(&of(stopped, 0), 1.0);
+    service.wait_for_metric(&of(lag, 1), 0.0);
+    assert_eq!(service.metric(&of(stopped, 1)), Some(0.0));
+    until(scored, &expected(&[&zero[..100], one]));
+    let (status, found) = service.get("/readyz").expect("it answers");
+    assert!(status == 503 && found.to_string().contains("schema 2 is not known"), "{found}");
+
+    // It continues by itself, in its order.
+    registry.second.store(true, Ordering::Relaxed);
+    service.wait_for_metric(&of(stopped, 0), 0.0);
+    service.idle();
+    assert_eq!(service.get("/readyz").expect("it answers").0, 200);
+    until(scored, &expected(&[zero, one]));
+
+    // A number that never gets an answer is passed over by the option, and by a replay without it.
+    let rest = &events[600..];
+    send(0, &[message(5, &events[0])]);
+    send(0, &rest.iter().map(plain).collect::<Vec<_>>());
+    service.wait_for_metric(&of(stopped, 0), 1.0);
+    assert!(service.has_said("--skip events/0@300"), "{}", service.log());
+    service.kill();
+    let mut service = setup.start_as(&["--skip", "events/0@300"], &env);
+    service.idle();
+    service.kill();
+    let mut service = setup.start_as(&[], &env);
+    service.idle();
+    assert_eq!(service.get("/readyz").expect("it answers").0, 200);
+    service.stop();
+    until(scored, &expected(&[zero, one, rest]));
+    let dead = stack.consume("dead-letters");
+    let mut dead: Vec<(&str, &str, &str)> = dead
+        .iter()
+        .map(|d| (&*d.headers["reason"], &*d.headers["partition"], &*d.headers["offset"]))
+        .collect();
+    dead.sort_unstable();
+    assert_eq!(dead, [("skipped", "0", "300"), ("undecodable", "1", "0")]);
 }
