@@ -1,15 +1,18 @@
-# syntax=docker/dockerfile:1
 # The detector in a small image: docker build -t detector .
-# Versions are held to rust-toolchain.toml by scripts/check-deploy.
+# Versions are compared with rust-toolchain.toml by scripts/check-deploy; scripts/pin-images renews the digests.
+# Both stages are Debian 13, for the C library. Mirrors and tests name other images with --build-arg.
+ARG BUILD_IMAGE=rust:1.95.0-slim-trixie@sha256:e14e87345b4d5964ddcc3491d27ee046a0f23820f340c3c1e24da6880141f7c0
+ARG RUN_IMAGE=debian:trixie-20260918-slim@sha256:a99cfc517144bc59b1978475ec53b46ecabec7e43635402ee5b77cc54cd1b20a
 
-FROM rust:1.95.0-slim-bookworm AS build
+FROM ${BUILD_IMAGE} AS build
 # librdkafka, OpenSSL (configured by Perl), zstd and the allocator are C.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends g++ make perl zlib1g-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 
-# Dependencies first, with empty sources in place of ours: this layer lasts until a manifest changes.
+# Dependencies first, with empty sources in place of ours: this layer lasts until a manifest changes. Tests that a manifest
+# names must be there, too.
 COPY Cargo.toml Cargo.lock ./
 COPY features/Cargo.toml features/
 COPY graph/Cargo.toml graph/
@@ -19,7 +22,8 @@ COPY training/Cargo.toml training/
 COPY detector/Cargo.toml detector/
 COPY tests/Cargo.toml tests/
 RUN for crate in features graph models engine training detector tests; do \
-      mkdir -p "$crate/src" && : >"$crate/src/lib.rs"; \
+      mkdir -p "$crate/src" "$crate/tests" && : >"$crate/src/lib.rs"; \
+      for test in $(sed -n '/^\[\[test\]\]/,/^$/s/^name = "\(.*\)"/\1/p' "$crate/Cargo.toml"); do : >"$crate/tests/$test.rs"; done; \
     done \
  && echo 'fn main() {}' >detector/src/main.rs \
  && cargo build --release --locked -p detector \
@@ -39,7 +43,7 @@ RUN mkdir -p tests/src && : >tests/src/lib.rs \
  && strip -o /detector target/release/detector \
  && mkdir /data
 
-FROM debian:bookworm-slim
+FROM ${RUN_IMAGE}
 # The authorities that vouch for brokers, Redis and registries by default.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates \
@@ -49,8 +53,9 @@ COPY --from=build /detector /usr/local/bin/detector
 COPY detector/shipped/model /usr/share/detector/model
 COPY deploy/detector.toml /etc/detector/detector.toml
 COPY deploy/healthcheck /usr/local/bin/healthcheck
-# Where `simulate` writes: a new volume takes its owner from here.
+# Where `simulate` writes, and where the token of docker-compose.yml is kept: a new volume takes its owner from here.
 COPY --from=build --chown=10001:10001 /data /data
+COPY --from=build --chown=10001:10001 /data /secrets
 USER 10001:10001
 WORKDIR /data
 EXPOSE 9600
