@@ -3,6 +3,7 @@
 //! privacy key.
 
 use crate::effects::SourceRef;
+use crate::intern::KeyHasher;
 use crate::step::{ACCOUNT_DOMAIN, EVENT_DOMAIN, Engine};
 use compact_str::CompactString;
 use features::event::{EntityRef, Event, KindId, TypeId};
@@ -11,7 +12,16 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::borrow::Cow;
 
-/// Hashes of all keys that an event names.
+/// Hashes of keys that features and outputs may depend on: the same for every state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PublicHashes {
+    pub account: u64,
+    pub target: Option<u64>,
+    /// One for one with the event's entities.
+    pub entities: SmallVec<[u64; 4]>,
+}
+
+/// Hashes of all keys that an event names, by which they are looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeyHashes {
     /// Of the id under which it is taken.
@@ -22,6 +32,7 @@ pub(crate) struct KeyHashes {
     pub entities: SmallVec<[u64; 4]>,
     /// Of what the event says (`identity.rs`).
     pub content: u64,
+    pub public: PublicHashes,
 }
 
 /// An event, and what is known of it before any state is looked at.
@@ -61,20 +72,20 @@ impl Engine {
     /// Brings an event's keys into their normal form and hashes them; about 20 ns each, and what the form costs.
     pub(crate) fn arrive(&self, mut event: Event, source: SourceRef) -> Arrived {
         let OddKeys { malformed, ignored } = self.normalise(&mut event.entities);
-        let hash = |e: &EntityRef| match self.kinds.get(usize::from(e.kind.0)) {
-            Some(None) => self.hasher.hash(ACCOUNT_DOMAIN, &e.key),
-            _ => self.hasher.hash(1 + e.kind.0, &e.key),
+        let public = self.hashes_by(&self.public_hasher, &event);
+        let content = self.public_hasher.content(&event, &public);
+        let PublicHashes { account, target, entities } = match self.look_up_key {
+            Some(_) => self.hashes_by(&self.hasher, &event),
+            None => public.clone(),
         };
-        let mut hashes = KeyHashes {
-            event: self.hasher.hash(EVENT_DOMAIN, &event.event_id),
-            account: self.hasher.hash(ACCOUNT_DOMAIN, &event.account),
-            target: event.target.as_ref().map(|key| self.hasher.hash(ACCOUNT_DOMAIN, key)),
-            entities: event.entities.iter().map(hash).collect(),
-            content: 0,
-        };
-        hashes.content = self.hasher.content(&event, &hashes);
+        let event_hash = self.hasher.hash(EVENT_DOMAIN, &event.event_id);
+        let hashes = KeyHashes { event: event_hash, account, target, entities, content, public };
         Arrived {
-            allowed: self.deciding.policy.frees(&event.account, &event.entities),
+            allowed: self.deciding.policy.frees(
+                &event.account,
+                &event.entities,
+                event.partial_kinds,
+            ),
             read_ms: event.ts_ms,
             event,
             source,
@@ -86,6 +97,28 @@ impl Engine {
             ignored,
             derived: false,
         }
+    }
+
+    fn hashes_by(&self, hasher: &KeyHasher, event: &Event) -> PublicHashes {
+        let hash = |e: &EntityRef| match self.kinds.get(usize::from(e.kind.0)) {
+            Some(None) => hasher.hash(ACCOUNT_DOMAIN, &e.key),
+            _ => hasher.hash(1 + e.kind.0, &e.key),
+        };
+        PublicHashes {
+            account: hasher.hash(ACCOUNT_DOMAIN, &event.account),
+            target: event.target.as_ref().map(|key| hasher.hash(ACCOUNT_DOMAIN, key)),
+            entities: event.entities.iter().map(hash).collect(),
+        }
+    }
+
+    /// An event that was waiting, with the hashes that are not saved with it.
+    pub(crate) fn held_again(&self, held: &HeldV1) -> Arrived {
+        let mut arrived = held.arrived();
+        // Under a privacy key entities are not known by name, and both hashes are one.
+        if self.look_up_key.is_some() {
+            arrived.hashes.public = self.hashes_by(&self.public_hasher, &arrived.event);
+        }
+        arrived
     }
 
     /// Brings keys into the normal form of their kind, each once, removes those that are ignored, and counts what was
@@ -202,11 +235,15 @@ impl HeldV1 {
         }
     }
 
-    pub(crate) fn arrived(&self) -> Arrived {
+    /// As [`Engine::held_again`], where public hashes are those of look-ups.
+    fn arrived(&self) -> Arrived {
         let (event, account, target) = self.hashes;
         let entities = self.entities.iter();
         Arrived {
             event: Event {
+                // Only the content's hash and the allow lists need them, and both have been asked.
+                undeclared_type: None,
+                partial_kinds: 0,
                 event_id: self.event_id.clone(),
                 ts_ms: self.ts_ms,
                 // Only the content's hash needs it, which is kept.
@@ -230,8 +267,9 @@ impl HeldV1 {
                 event,
                 account,
                 target,
-                entities: entities.map(|e| e.2).collect(),
+                entities: entities.clone().map(|e| e.2).collect(),
                 content: self.content,
+                public: PublicHashes { account, target, entities: entities.map(|e| e.2).collect() },
             },
             allowed: self.allowed,
             stored: true,

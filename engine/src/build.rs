@@ -294,8 +294,11 @@ impl Engine {
             width: p.width,
         };
         let parts: Vec<PartAt> = plan.parts().iter().map(part).collect();
+        let public_hasher = KeyHasher::new(crate::privacy::lookup_key(privacy.as_deref()));
         Ok(Self {
-            hasher: KeyHasher::new(crate::privacy::lookup_key(privacy.as_deref())),
+            hasher: public_hasher,
+            public_hasher,
+            look_up_key: None,
             privacy,
             others_labels: association::columns(config.labels.unit, &parts, &columns),
             parts,
@@ -396,6 +399,26 @@ impl Engine {
     /// A copy of the clock of a stream of files.
     pub fn clock(&self) -> Clock {
         self.clocks.of_files()
+    }
+
+    /// Finds keys by their hashes under this key from now on: random bytes, made with the state and kept in it. Nobody who does not know it can make
+    /// keys whose hashes meet. Scores and outputs do not depend on it. Without effect once something is known, and under `privacy.key`,
+    /// which derives another key.
+    pub fn look_up_by(&mut self, key: [u8; 16]) {
+        let knows = self.counts.events + self.counts.labels > 0 || self.accounts.keys.bound() > 0;
+        if !knows && self.privacy.is_none() {
+            self.set_look_up_key(Some(key));
+        }
+    }
+
+    /// What [`Engine::look_up_by`] was given; none: the key is the same for all states.
+    pub fn look_up_key(&self) -> Option<[u8; 16]> {
+        self.look_up_key
+    }
+
+    pub(crate) fn set_look_up_key(&mut self, key: Option<[u8; 16]>) {
+        self.look_up_key = key;
+        self.hasher = key.map_or(self.public_hasher, KeyHasher::new);
     }
 
     /// An account's name for the clock.

@@ -1,7 +1,7 @@
 //! The clocks of the partitions that a stream is read from, and the watermark over them.
 //!
 //! In which order partitions are read is chance: where an instance works through a backlog, one of them can be hours of
-//! the stream ahead of another. Each therefore has a [`Clock`] of its own, so that as of which moment an event counts, and with
+//! the stream ahead of another. Each therefore has its own [`Clock`], so that as of which moment an event counts, and with
 //! it what an account's own events make of it, depends on the order within its partition alone. The watermark is the
 //! latest of them.
 
@@ -40,6 +40,11 @@ impl Clocks {
     /// The watermark: the latest time that any of them says; -1 before the first event.
     pub(crate) fn now_ms(&self) -> i64 {
         self.now_ms
+    }
+
+    /// What time it is in the partition of a source; -1 before its first event.
+    pub(crate) fn now_of(&self, source: SourceRef) -> i64 {
+        self.find(self.place(source)).map_or(-1, |at| self.of[at].1.now_ms())
     }
 
     /// Whether there is a time.
@@ -237,7 +242,7 @@ mod tests {
             "what another partition says makes nothing late"
         );
         assert_eq!(clocks.now_ms(), T + 9 * D);
-        assert_eq!(clocks.hear(source(1), 3, T + 5 * D), T, "far ahead of its own partition");
+        assert_eq!(clocks.hear(source(1), 3, T + 5 * D), T, "far ahead of the partition's clock");
         assert_eq!(clocks.cap(source(1), T + 5 * D), T);
         assert_eq!(clocks.cap(source(0), T + 5 * D), T + 5 * D);
     }
@@ -258,7 +263,7 @@ mod tests {
         assert_eq!(clocks.now_ms(), T + 20 * D);
         clocks.put_back(new);
         assert_eq!(clocks, before);
-        // A file goes on from the watermark of a state that kept nothing else.
+        // A file continues from the watermark of a state that kept nothing else.
         let mut old = Clocks::new(D);
         old.restore_watermark(T);
         assert_eq!(old.hear(nowhere, 1, T + 20 * D), T);

@@ -48,6 +48,8 @@ pub(crate) struct Pending {
     account: CompactString,
     account_hash: u64,
     ts_ms: i64,
+    /// The stream's time at it.
+    now_ms: i64,
     source: SourceRef,
     allowed: bool,
     warm: bool,
@@ -83,6 +85,8 @@ pub struct Draft {
     pub(crate) account: CompactString,
     pub(crate) event_id: CompactString,
     pub(crate) at_ms: i64,
+    /// The stream's time at the decision.
+    pub(crate) decided_ms: i64,
     pub(crate) expires_at_ms: Option<i64>,
     pub(crate) rule: CompactString,
     pub(crate) shadow: bool,
@@ -188,12 +192,12 @@ impl Deciding {
         }
     }
 
-    /// Undoes the actions in force against an account, newest first; with `only_event`, those that this event led to.
+    /// Undoes the actions in force at `in_force_ms` against an account, newest first; with `only_event`, those that this event led to.
     pub(crate) fn reverse(
         &mut self,
         account_hash: u64,
         account: &str,
-        ts_ms: i64,
+        (ts_ms, in_force_ms): (i64, i64),
         only_event: Option<Cleared<'_>>,
     ) -> Vec<Draft> {
         let Some(state) = self.states.get_mut(&account_hash) else { return Vec::new() };
@@ -206,8 +210,9 @@ impl Deciding {
             }),
             hash => hash == event.hash,
         };
-        let undone = policy
-            .on_cleared(state, ts_ms, |taken| only_event.is_none_or(|event| led(event, taken)));
+        let undone = policy.on_cleared(state, in_force_ms, |taken| {
+            only_event.is_none_or(|event| led(event, taken))
+        });
         if !undone.is_empty() {
             self.dirty.insert(account_hash);
         }
@@ -224,6 +229,7 @@ impl Deciding {
             account: account.into(),
             event_id: CompactString::default(),
             at_ms: ts_ms,
+            decided_ms: ts_ms,
             expires_at_ms: None,
             rule: "reverse".into(),
             shadow: false,
@@ -303,6 +309,7 @@ impl Engine {
             account: event.account.clone(),
             account_hash: hashes.account,
             ts_ms: event.ts_ms,
+            now_ms: self.clocks.now_of(*source).max(event.ts_ms),
             source: *source,
             allowed: *allowed,
             warm,
@@ -397,7 +404,7 @@ impl Engine {
         let graph = scores.graph.unwrap_or(f32::NAN);
         let view = ScoreView { score: scores.score, behaviour: scores.behaviour, graph };
         let context = DecideContext {
-            ts_ms: waiting.ts_ms,
+            now_ms: waiting.now_ms,
             account_allowed: waiting.allowed,
             warm: waiting.warm,
         };
@@ -415,7 +422,7 @@ impl Engine {
                 deciding.policy.id(),
             );
             if !decision.shadow {
-                state.name_action(id, self.hasher.hash(EVENT_DOMAIN, &waiting.event_id));
+                state.name_action(id, self.public_hasher.hash(EVENT_DOMAIN, &waiting.event_id));
             }
             actions.push(Draft {
                 id,
@@ -425,6 +432,7 @@ impl Engine {
                 account: waiting.account.clone(),
                 event_id: waiting.event_id.clone(),
                 at_ms: waiting.ts_ms,
+                decided_ms: waiting.now_ms,
                 expires_at_ms: decision.expires_at_ms,
                 rule: rule.into(),
                 shadow: decision.shadow,

@@ -294,6 +294,14 @@ impl Engine {
     }
 }
 
+/// Contributions below this are shown as 0.000, and left out.
+const CONTRIBUTION_SHOWN_MIN: f64 = 0.0005;
+
+/// A moment for people; as it is, where it is none.
+fn moment(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
+}
+
 /// Keys come from events: what a terminal would act on is escaped.
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -302,19 +310,22 @@ impl fmt::Display for Explanation {
         writeln!(f, "score       {:.4}", self.score)?;
         writeln!(f, "suspicion   {:.3}", self.suspicion)?;
         match &self.last_action {
-            Some(a) => writeln!(f, "last action {} at {} ({})", a.action, a.at, a.action_id)?,
+            Some(a) => {
+                writeln!(f, "last action {} at {} ({})", a.action, moment(a.at), a.action_id)?;
+            }
             None => writeln!(f, "last action none")?,
         }
         for a in &self.in_force {
-            write!(f, "in force    {} since {}", a.action, a.at)?;
+            write!(f, "in force    {} since {}", a.action, moment(a.at))?;
             match a.expires_at {
-                Some(end) => writeln!(f, " until {end} ({})", a.action_id)?,
+                Some(end) => writeln!(f, " until {} ({})", moment(end), a.action_id)?,
                 None => writeln!(f, " ({})", a.action_id)?,
             }
         }
         for quiet in &self.quiet {
             let rule = printable(quiet.rule.as_deref().unwrap_or("a rule that is gone"));
-            writeln!(f, "quiet       {rule} ({}) until {}", quiet.action, quiet.until)?;
+            let until = moment(quiet.until);
+            writeln!(f, "quiet       {rule} ({}) until {until}", quiet.action)?;
         }
         if let Some(ring) = &self.ring {
             writeln!(
@@ -331,7 +342,8 @@ impl fmt::Display for Explanation {
             writeln!(f, "linked      {}", printable(&self.path_to_bad.join(" - ")))?;
         }
         writeln!(f, "\nwhy")?;
-        for r in &self.reasons {
+        let counts = |r: &&ReasonV1| r.contribution.abs() >= CONTRIBUTION_SHOWN_MIN;
+        for r in self.reasons.iter().filter(counts) {
             writeln!(
                 f,
                 "  {:+.3}  {}  ({})",
@@ -339,6 +351,9 @@ impl fmt::Display for Explanation {
                 printable(&r.text),
                 printable(&r.code)
             )?;
+        }
+        if !self.reasons.iter().any(|r| counts(&r)) {
+            writeln!(f, "  nothing moves its score up")?;
         }
         writeln!(f, "\nlinks ({} of {})", self.links.len(), self.links_total)?;
         for l in &self.links {

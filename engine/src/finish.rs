@@ -82,6 +82,7 @@ impl Finisher {
             action: draft.action,
             account: draft.account.into(),
             at: draft.at_ms,
+            decided_at: Some(draft.decided_ms).filter(|ms| *ms != draft.at_ms),
             expires_at: draft.expires_at_ms,
             score: scores.map_or(0.0, |s| rounded(f64::from(s.score))),
             scores: self.parts(scores),

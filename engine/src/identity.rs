@@ -2,7 +2,7 @@
 //! events, and who wants to go unseen repeats one id on purpose. So an event is recognised by account, id **and** content.
 //!
 //! The content is what is read of the message: `ts` as it stands there (not as a clock corrected it), type, target, entities as a set, and
-//! the declared attributes. Undeclared fields are not read, and types that are not declared are one.
+//! the declared attributes. Undeclared fields are not read; types that are not declared differ by name here, and are one otherwise.
 //!
 //! Same account, id and content: delivered again, without effect. Same account and id, other content: another event. It is taken under
 //! a derived id, its own id and the hash of its content (`s-81#0f3c…`), the same wherever and however often it is delivered, so that ids of
@@ -11,7 +11,7 @@
 //!
 //! Of events that were saved by a program without content hashes, or under another feature set, only `ts` is compared.
 
-use crate::arrived::{Arrived, KeyHashes};
+use crate::arrived::{Arrived, KeyHashes, PublicHashes};
 use crate::intern::KeyHasher;
 use crate::recent::CONTENT_UNKNOWN;
 use crate::step::{EVENT_DOMAIN, Engine};
@@ -43,10 +43,14 @@ pub(crate) struct DerivedId {
 
 impl KeyHasher {
     /// Hash of what an event says, never [`CONTENT_UNKNOWN`]. About 50 ns.
-    pub(crate) fn content(&self, event: &Event, hashes: &KeyHashes) -> u64 {
+    pub(crate) fn content(&self, event: &Event, hashes: &PublicHashes) -> u64 {
         let mut hasher = self.hasher(CONTENT_DOMAIN);
         hasher.write_i64(event.said_ms);
         hasher.write_u16(event.type_id.0);
+        if let Some(name) = &event.undeclared_type {
+            hasher.write(name.as_bytes());
+            hasher.write_u8(0xff);
+        }
         hasher.write_u8(u8::from(hashes.target.is_some()));
         hasher.write_u64(hashes.target.unwrap_or(0));
         let entities = event.entities.iter().zip(&hashes.entities);

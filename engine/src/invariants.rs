@@ -7,18 +7,19 @@
 //! * **E4** An event that is delivered again leaves no trace: not in outputs, not in the state.
 //! * **E5** A score uses nothing that comes later, neither events nor labels.
 //! * **E6** An erased account leaves nothing that names it in any saved record.
-//! * **E7** No more actions of a kind are published per hour of event time than its cap allows.
+//! * **E7** No more actions of a kind are published per hour of the stream's time than its cap allows.
 //! * **E8** Under strict ties, the order of the events of one `ts` changes none of their scores.
 //! * **E9** What the state holds fits together: every live key is found under its hash, every profile, line
 //!   and policy record belongs to a live key, and the graph's own invariants hold.
 //! * **E10** With a privacy key, no entity key is in plain in any saved record or action.
 //! * **E11** Every event is exactly one of: scored, recognised as redelivered, rejected.
 //! * **E12** A preview says what the next step says of the same event, and leaves no trace in anything saved.
+//! * **E13** Outputs do not depend on the look-up key.
 
 use crate::effects::Counts;
 use crate::intern::Interner;
 use crate::policy::ActionKind;
-use crate::step::Engine;
+use crate::step::{ACCOUNT_DOMAIN, Engine};
 use std::collections::BTreeMap;
 
 /// An invariant that does not hold.
@@ -77,8 +78,8 @@ pub fn nothing_of<'a>(
     Ok(())
 }
 
-/// E7: counts published actions per kind and hour of event time; those that came late count in the newest
-/// hour. `actions` are kind and time of the live ones, reversals apart, in the order of their publication.
+/// E7: counts published actions per kind and hour of the stream's time; those that came late count in the newest
+/// hour. `actions` are kind and time of decision of the live ones, reversals apart, in the order of their publication.
 ///
 /// # Errors
 /// When a cap was passed.
@@ -132,7 +133,8 @@ impl Engine {
         for id in 0..self.accounts.keys.bound() {
             let live = self.accounts.keys.is_live(id);
             let line = self.graph.account(id);
-            let key = live.then(|| self.accounts.keys.hash_of(id));
+            let name = |id| self.accounts.keys.text(id);
+            let key = live.then(|| self.public_hasher.hash(ACCOUNT_DOMAIN, name(id)));
             must(line.map(|l| l.key) == key, "E9", || {
                 format!("account {id}: {line:?}, live {live}")
             })?;
@@ -159,7 +161,7 @@ impl Engine {
 
     /// Everything by which a saved record could name an account: its key, and the hash of it.
     pub fn traces_of(&self, account: &str) -> Vec<Vec<u8>> {
-        let hash = self.hasher.hash(crate::step::ACCOUNT_DOMAIN, account);
+        let hash = self.hasher.hash(ACCOUNT_DOMAIN, account);
         vec![account.as_bytes().to_vec(), hash.to_le_bytes().to_vec(), hash.to_be_bytes().to_vec()]
     }
 }

@@ -230,9 +230,14 @@ impl Engine {
         }
         self.decide_pending(effects);
         let name = self.accounts.keys.text(account);
-        let hasher = &self.hasher;
+        let hasher = &self.public_hasher;
         let only_event = only_event.map(|id| Cleared { id, hash: hasher.hash(EVENT_DOMAIN, id) });
-        let undone = self.deciding.reverse(hash, name, label.ts_ms, only_event);
+        // In force is what has not ended yet: a label may say a later time than it is.
+        let in_force_ms = match self.clocks.is_set() {
+            true => label.ts_ms.min(self.clocks.now_ms()),
+            false => label.ts_ms,
+        };
+        let undone = self.deciding.reverse(hash, name, (label.ts_ms, in_force_ms), only_event);
         self.counts.reversals += undone.len() as u64;
         effects.actions.extend(undone);
     }

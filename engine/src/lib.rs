@@ -61,7 +61,7 @@ pub use finish::Finisher;
 pub use memory::MemoryUse;
 pub use named::{ACCOUNT_KIND, Name, Save};
 pub use preview::{Preview, Unscored};
-pub use printable::printable;
+pub use printable::{printable, printable_json, printable_lines};
 pub use published::PublishedAction;
 pub use snapshot::{LoadError, Loading};
 pub use step::{Engine, Input, Wanted};

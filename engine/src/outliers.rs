@@ -46,7 +46,7 @@ impl Outliers {
         *self = saved;
     }
 
-    /// A key of a kind has so many accounts. True: it is newly out of line, once for each doubling. O(1).
+    /// The number of accounts of a key of a kind. True: it is newly out of line, once for each doubling. O(1).
     pub(crate) fn observe(&mut self, kind: usize, hash: u64, accounts: u32) -> bool {
         let Some(large) = self.kinds.get_mut(kind) else { return false };
         let is_full = large.len() >= WATCHED;

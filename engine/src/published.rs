@@ -12,7 +12,7 @@ pub struct PublishedAction<'a> {
     pub action: &'a str,
     /// The rule; it need not exist any more.
     pub rule: &'a str,
-    /// Event time.
+    /// The stream's time at the decision.
     pub at_ms: i64,
     /// When it ends by itself.
     pub expires_at_ms: Option<i64>,
@@ -34,8 +34,8 @@ impl Engine {
     /// Counts an action, and takes it back into the policy's record of its account, in the order in which those of the account were
     /// published. Of an account that is not known any more there is nothing to remember; what is no action is passed over.
     pub fn apply_published(&mut self, published: &PublishedAction<'_>) {
-        let Some(action_id) = id(published.action_id) else { return };
-        let undone = published.reverses.and_then(id);
+        let Some(action_id) = crate::wire::bytes_of_hex(published.action_id) else { return };
+        let undone = published.reverses.and_then(crate::wire::bytes_of_hex);
         let action = ActionKind::from_name(published.action);
         match (undone, action) {
             (Some(_), _) => self.counts.reversals += 1,
@@ -73,7 +73,7 @@ impl Engine {
                     action_id,
                     event_hash: match published.event_id {
                         "" => 0,
-                        id => self.hasher.hash(EVENT_DOMAIN, id),
+                        id => self.public_hasher.hash(EVENT_DOMAIN, id),
                     },
                     shadow: published.shadow,
                 };
@@ -85,15 +85,4 @@ impl Engine {
         deciding.states.insert(hash, state);
         deciding.dirty.insert(hash);
     }
-}
-
-fn id(hex: &str) -> Option<[u8; 16]> {
-    let mut id = [0; 16];
-    if hex.len() != 32 || !hex.is_ascii() {
-        return None;
-    }
-    for (byte, at) in id.iter_mut().zip((0..32).step_by(2)) {
-        *byte = u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()?;
-    }
-    Some(id)
 }

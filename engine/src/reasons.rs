@@ -98,7 +98,8 @@ impl Phrases {
     /// Why, for the account's owner; `None` where nothing can be said without speaking of others.
     pub fn owner(&self, name: &str) -> Option<String> {
         let text = if name.starts_with("graph.") {
-            "your account is closely connected with accounts that broke the rules or act together"
+            // True of every such column, whatever its value: what is known of others is not the owner's to read.
+            "how your account is connected with others, through what it uses or whom it deals with, is unusual"
         } else if name.starts_with("received.") {
             "how others reacted to your account is unusual"
         } else if name.starts_with("account.") {

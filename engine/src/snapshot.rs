@@ -50,6 +50,9 @@ struct Globals {
     caps: Vec<u8>,
     graph: Vec<u8>,
     held: Vec<HeldV1>,
+    /// 16 bytes as hex. Absent in states that look keys up by hashes which are the same for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    look_up_key: Option<String>,
     /// Absent in states that did not watch for placeholders.
     #[serde(default)]
     outliers: Option<Outliers>,
@@ -148,6 +151,7 @@ impl Engine {
             caps: self.deciding.caps.to_bytes().to_vec(),
             graph,
             held: self.held.iter().map(HeldV1::new).collect(),
+            look_up_key: self.look_up_key.map(|key| crate::wire::hex(&key)),
             outliers: Some(self.outliers.clone()),
         };
         // Serialising to memory does not fail.
@@ -398,6 +402,16 @@ impl Loading<'_> {
         }
         let globals = self.globals.take().ok_or_else(absent)?;
         let engine = self.engine;
+        // Records have the hashes of their keys.
+        let key = match &globals.look_up_key {
+            Some(hex) => Some(
+                crate::wire::bytes_of_hex(hex)
+                    .filter(|_| engine.privacy.is_none())
+                    .ok_or_else(|| damaged("globals", "the look-up key does not fit"))?,
+            ),
+            None => None,
+        };
+        engine.set_look_up_key(key);
         let keys = &mut engine.accounts.keys;
         let ids = bound(keys, globals.account_ids);
         keys.seal(ids);
@@ -438,7 +452,7 @@ impl Loading<'_> {
         }
         engine.sweep_at = globals.sweep_at;
         engine.unswept = globals.unswept;
-        engine.held = globals.held.iter().map(HeldV1::arrived).collect();
+        engine.held = globals.held.iter().map(|held| engine.held_again(held)).collect();
         engine.held_ids = engine
             .held
             .iter()

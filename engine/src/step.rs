@@ -34,8 +34,9 @@ use std::sync::Arc;
 pub enum Input {
     /// Something happened.
     Event(Event, SourceRef),
-    /// Something happened, and its `ts` was ahead of the moment at which it was taken, and set to that. In a stream of old
-    /// events even that is far ahead: such an event is no voice of the stream's clock, and counts as of it where that is earlier.
+    /// Something happened, and its `ts` is known to be wrong: it was ahead of the moment at which it was taken, and was set to that; or it
+    /// is later than the beginning of a file, and stands before it. It is no voice of the stream's clock, and counts as of the clock where
+    /// that is earlier.
     Ahead(Event, SourceRef),
     /// Something became known.
     Label(Label),
@@ -88,7 +89,12 @@ pub struct Engine {
     pub(crate) share_at: usize,
     /// For each account role, the kind whose keys it is; `None` for `target`.
     pub(crate) role_kinds: Vec<Option<KindId>>,
+    /// Finds keys: under `look_up_key`, if there is one.
     pub(crate) hasher: KeyHasher,
+    /// What features and outputs may depend on.
+    pub(crate) public_hasher: KeyHasher,
+    /// Random, and kept with the state. None: both hashers are one.
+    pub(crate) look_up_key: Option<[u8; 16]>,
     pub(crate) privacy: Option<Vec<u8>>,
     pub(crate) graph: LinkGraph,
     pub(crate) accounts: Accounts,
@@ -326,9 +332,10 @@ impl Engine {
             entities: SmallVec::new(),
             keys: SmallVec::new(),
         };
-        resolved.keys.push(DistinctKey { what: DistinctKey::ACCOUNT, hash: hashes.account });
+        resolved.keys.push(DistinctKey { what: DistinctKey::ACCOUNT, hash: hashes.public.account });
         if let (Some(target), Some(hash)) = (&event.target, hashes.target) {
-            resolved.keys.push(DistinctKey { what: DistinctKey::TARGET, hash });
+            let public = hashes.public.target.unwrap_or(hash);
+            resolved.keys.push(DistinctKey { what: DistinctKey::TARGET, hash: public });
             match self.intern_account(hash, target, event.ts_ms) {
                 Some(other) => {
                     if let Some(slot) = self.role_kinds.iter().position(Option::is_none) {
@@ -339,9 +346,10 @@ impl Engine {
                 None => self.counts.keys_not_kept += 1,
             }
         }
-        for (entity, &hash) in event.entities.iter().zip(&hashes.entities) {
+        let both = hashes.entities.iter().zip(&hashes.public.entities);
+        for (entity, (&hash, &public)) in event.entities.iter().zip(both) {
             let kind = usize::from(entity.kind.0);
-            resolved.keys.push(DistinctKey::of(entity.kind, hash));
+            resolved.keys.push(DistinctKey::of(entity.kind, public));
             let Some(is_thing) = self.kinds.get(kind).map(Option::is_some) else { continue };
             if is_thing {
                 match self.intern_entity(kind, hash, arrived, &entity.key, &resolved) {
@@ -380,7 +388,7 @@ impl Engine {
         let id = self.accounts.keys.add(hash, key.into())?;
         self.accounts.make_room(id);
         self.accounts.dirty.mark(id);
-        self.graph.add_account(id, hash);
+        self.graph.add_account(id, self.public_hasher.hash(ACCOUNT_DOMAIN, key));
         Some(id)
     }
 

@@ -1,4 +1,4 @@
-//! Joe-jobs through the engine: what becomes known of newcomers is not held against who was there before, in the
+//! Joe-jobs through the engine: what becomes known of newcomers is not held against earlier members, in the
 //! graph's columns, in the label counts of profiles, and in what an action says.
 
 mod support;
@@ -173,7 +173,7 @@ fn labels_of_those_who_were_there_before_raise_them() {
     }
 }
 
-/// Where labels speak of events, a thing is judged by what happened through it, whoever came first.
+/// Where labels speak of events, a thing is judged by what happened through it, in any order of arrival.
 #[test]
 fn labels_of_events_raise_the_columns_of_things() {
     let toml = format!("{ALL}[labels]\nunit = \"event\"\n");

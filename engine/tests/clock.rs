@@ -271,6 +271,59 @@ fn cooldown_and_end_of_an_event_ahead_run_from_now() {
 }
 
 #[test]
+fn cooldown_and_end_of_a_late_event_run_from_the_streams_time() {
+    for (late_ms, unit) in
+        [(0, "account"), (2 * M, "account"), (20 * H, "account"), (20 * H, "event")]
+    {
+        let toml = with_rule(
+            "when = \"account.messages.in_10m >= 5\"\naction = \"challenge\"\nexpires = \"30m\"\ncooldown = \"30m\"",
+        );
+        let toml = format!("[labels]\nunit = \"{unit}\"\n{toml}");
+        let mut stream = Stream::default();
+        for minute in 0..60 {
+            for n in 0..5 {
+                stream.say(&format!("other{n}"), START_MS + minute * M, "");
+            }
+            stream.say("behind", START_MS + minute * M - late_ms, "");
+        }
+        let mut run = Run::new(engine(&config(&toml), None, Options::default()));
+        run.step(&stream.0);
+        let actions: Vec<_> = run.output.actions();
+        let of = |name: &str| -> Vec<Option<i64>> {
+            let own = actions.iter().filter(|a| a["account"] == "behind");
+            own.map(|a| a[name].as_i64().map(|ms| (ms - START_MS) / M)).collect()
+        };
+        let case = format!("{late_ms} ms late: {actions:?}");
+        // From the fifth event on, and again once the first has ended.
+        assert_eq!(of("at"), [Some(4 - late_ms / M), Some(34 - late_ms / M)], "{case}");
+        assert_eq!(of("expires_at"), [Some(34), Some(64)], "{case}");
+        let decided = if late_ms == 0 { [None, None] } else { [Some(4), Some(34)] };
+        assert_eq!(of("decided_at"), decided, "{case}");
+    }
+}
+
+#[test]
+fn label_that_is_ahead_undoes_what_is_in_force() {
+    let toml = with_rule(
+        "when = \"account.messages.in_10m >= 5\"\naction = \"suspend\"\nexpires = \"2h\"",
+    );
+    for lead_ms in [0, H, 3 * H, D, 400 * D] {
+        let mut stream = Stream::default();
+        for n in 0..6 {
+            stream.say("a", START_MS + n * S, "");
+        }
+        let ts_ms = START_MS + 6 * S + lead_ms;
+        let mut messages = stream.0;
+        messages.push(Message::Label(format!(r#"{{"account":"a","label":0,"ts":{ts_ms}}}"#)));
+        let mut run = Run::new(engine(&config(&toml), None, Options::default()));
+        run.step(&messages);
+        let actions: Vec<String> =
+            run.output.actions().iter().map(|a| a["action"].to_string()).collect();
+        assert_eq!(actions, ["\"suspend\"", "\"reverse\""], "{lead_ms} ms ahead");
+    }
+}
+
+#[test]
 fn label_of_the_year_9999_does_not_decide_for_ever() {
     let label = |verdict: u8, ts_ms: i64| {
         Message::Label(format!(r#"{{"account":"a","label":{verdict},"ts":{ts_ms}}}"#))

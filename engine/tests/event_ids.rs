@@ -115,6 +115,12 @@ fn content_is_what_is_read_and_not_how_it_is_written() {
             r#"{"event_id":"e","ts":1000,"type":"m","account":"a","target":"b","entities":{"device":["x","y"]}}"#,
             false,
         ),
+        // Neither type is declared.
+        (
+            r#"{"event_id":"e","ts":1000,"type":"n","account":"a","entities":{"device":["x","y"]}}"#,
+            false,
+        ),
+        (r#"{"event_id":"e","ts":1000,"account":"a","entities":{"device":["x","y"]}}"#, false),
         // Of another account it is another event, and no conflict.
         (
             r#"{"event_id":"e","ts":1000,"type":"m","account":"b","entities":{"device":["x","y"]}}"#,
@@ -178,7 +184,7 @@ fn event_whose_derived_id_was_taken_first_is_seen() {
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 7, "{ids:?}");
 }
 
-/// The plain id is that of the event that was taken under it, the first; a derived one that of its own event. Without an account, the
+/// The plain id is that of the event that was taken under it, the first; a derived one that of the derived event. Without an account, the
 /// newest event of any account that has the id.
 #[test]
 fn label_joins_the_event_that_was_taken_under_the_id() {

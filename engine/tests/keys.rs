@@ -260,6 +260,12 @@ fn an_ignored_key_is_as_if_it_was_not_named() {
     }
 }
 
+/// `count` allowed addresses, and another one.
+fn allowed(count: usize, last: &str) -> serde_json::Value {
+    let all = (0..count).map(|n| format!("192.0.2.{n}")).chain([last.to_owned()]);
+    all.collect::<Vec<_>>().into()
+}
+
 #[test]
 fn an_ignored_key_frees_nothing_and_does_not_keep_others_from_freeing() {
     let toml = ignoring();
@@ -270,6 +276,12 @@ fn an_ignored_key_frees_nothing_and_does_not_keep_others_from_freeing() {
             (1, true, serde_json::json!(["192.0.2.7", "127.0.0.1"])),
             (2, true, serde_json::json!(["unknown", "192.0.2.8"])),
             (3, false, serde_json::json!(["127.0.0.1"])),
+            // What cannot be read, or is beyond the cap, may be anything.
+            (4, false, serde_json::json!(["192.0.2.7", {"an": "object"}])),
+            (5, false, serde_json::json!([true, "192.0.2.7"])),
+            (6, true, allowed(31, "192.0.2.30")),
+            (7, false, allowed(31, "203.0.113.9")),
+            (8, false, allowed(33, "192.0.2.200")),
         ] {
             let before = run.output.actions().len();
             run.step(&[event(n, "bob", serde_json::json!({"ip": ip, "device": "d"}))]);

@@ -29,7 +29,7 @@ fn time_ms(text: &str) -> i64 {
 /// The message of a line `at who does to via`: `-` is nothing; `via` is `device:d1,ip:i1`. What is done is a
 /// type of event, `bad`, `good` or `erase`. `again` delivers the event of the line with the same time,
 /// account and target once more; `to` of a label is the line (from 1) whose event it names.
-fn message(line: &str, number: usize, ids: &mut BTreeMap<String, usize>) -> Message {
+fn message(line: &str, number: usize, ids: &mut BTreeMap<String, (usize, String)>) -> Message {
     let words: Vec<&str> = line.split_whitespace().collect();
     let [at, who, does, to, via] = words[..] else { panic!("five words: {line}") };
     let ts_ms = time_ms(at);
@@ -59,11 +59,11 @@ fn message(line: &str, number: usize, ids: &mut BTreeMap<String, usize>) -> Mess
         _ => {}
     }
     let what = format!("{at} {who} {to}");
-    let id = match does {
-        "again" => ids[&what],
-        _ => number,
+    let (id, does) = match does {
+        "again" => ids[&what].clone(),
+        _ => (number, does.to_owned()),
     };
-    ids.insert(what, id);
+    ids.insert(what, (id, does.clone()));
     fields.insert("event_id".into(), format!("line-{id}").into());
     fields.insert("type".into(), does.into());
     if to != "-" {

@@ -43,12 +43,16 @@ pub struct Event {
     pub said_ms: TimeMs,
     /// What happened.
     pub type_id: TypeId,
+    /// The type as it was written, where it is not a declared one.
+    pub undeclared_type: Option<CompactString>,
     /// Who did it.
     pub account: CompactString,
     /// The other account acted upon, if any.
     pub target: Option<CompactString>,
     /// What the event went through: the things that link accounts.
     pub entities: SmallVec<[EntityRef; 4]>,
+    /// Kinds of which the message has more than stands in `entities`: a key that cannot be read, or one beyond the cap. A bit for each kind.
+    pub partial_kinds: u32,
     /// Values of the declared attributes, one per slot of the schema.
     pub attributes: Attributes,
 }

@@ -1,7 +1,7 @@
 //! Who is never acted on: accounts, and events through things that are allowed.
 //!
 //! An event names what it likes, so one allowed thing among others frees nothing: all things of that kind in the
-//! event must be allowed.
+//! event must be allowed, those included that cannot be read or are beyond the cap on keys.
 
 use super::config::PolicyConfig;
 use super::error::PolicyError;
@@ -66,14 +66,18 @@ impl AllowList {
 
     /// Whether nothing is to be done about an event: its account is allowed, or all of its things of some kind are.
     /// Keys are in the normal form of their kind, and as they came in otherwise (under a privacy key, too).
-    pub fn frees(&self, account: &str, entities: &[EntityRef]) -> bool {
+    /// `partial_kinds` as in [`features::event::Event`].
+    pub fn frees(&self, account: &str, entities: &[EntityRef], partial_kinds: u32) -> bool {
         self.accounts.contains(account)
-            || (!self.things.is_empty() && self.frees_by_things(entities))
+            || (!self.things.is_empty() && self.frees_by_things(entities, partial_kinds))
     }
 
-    fn frees_by_things(&self, entities: &[EntityRef]) -> bool {
+    fn frees_by_things(&self, entities: &[EntityRef], partial_kinds: u32) -> bool {
         entities.iter().enumerate().any(|(at, first)| {
             let KindId(kind) = first.kind;
+            if partial_kinds & (1 << kind) != 0 {
+                return false;
+            }
             let Some(things) = self.things.get(&kind) else { return false };
             let seen_before = entities.iter().take(at).any(|before| before.kind == first.kind);
             let mut of_kind = entities.iter().filter(|entity| entity.kind == first.kind);
@@ -295,9 +299,14 @@ mod tests {
             (false, &["mail:home@example.com", "ip:203.0.113.7", "ip:1.2.3.4"]),
             (false, &[]),
         ] {
-            assert_eq!(list.frees("someone", &entities(things)), expected, "{things:?}");
+            let entities = entities(things);
+            assert_eq!(list.frees("someone", &entities, 0), expected, "{things:?}");
+            // Of the kind of the first one there was more.
+            let partial = entities.first().map_or(0, |first| 1 << first.kind.0);
+            let by_others = things.first() == Some(&"mail:home@example.com") && expected;
+            assert_eq!(list.frees("someone", &entities, partial), by_others, "{things:?}, partly");
         }
-        assert!(list.frees("a1", &[]));
+        assert!(list.frees("a1", &[], 0) && list.frees("a1", &[], u32::MAX));
     }
 
     #[test]

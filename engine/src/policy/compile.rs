@@ -198,8 +198,8 @@ impl Policy {
 
     /// Whether nothing is to be done about an event of this account with these things: the account is allowed, or all
     /// things of some kind are. Keys are in the normal form of their kind, and not pseudonyms.
-    pub fn frees(&self, account: &str, entities: &[EntityRef]) -> bool {
-        self.allowed.frees(account, entities)
+    pub fn frees(&self, account: &str, entities: &[EntityRef], partial_kinds: u32) -> bool {
+        self.allowed.frees(account, entities, partial_kinds)
     }
 
     /// The columns that any rule reads, ascending, each once.

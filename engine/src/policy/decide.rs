@@ -21,8 +21,9 @@ pub struct ScoreView {
 /// What a decision depends on beside the row and the scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecideContext {
-    /// The event's time.
-    pub ts_ms: i64,
+    /// The stream's time when the event is taken: the event's own, or its partition's clock where that is later. From it everything runs
+    /// that the policy times, so that an account whose clock is behind gets no action that has ended already.
+    pub now_ms: i64,
     /// Whether the account, or all things of some kind in the event, are on an allow list.
     pub account_allowed: bool,
     /// Whether the warm-up is over.
@@ -38,11 +39,11 @@ pub struct Decision {
     pub action: ActionKind,
     /// What the rule wanted, if a cap made it milder.
     pub degraded_from: Option<ActionKind>,
-    /// When it ends by itself, in event time.
+    /// When it ends by itself, in the stream's time.
     pub expires_at_ms: Option<i64>,
     /// Reported, not to be carried out.
     pub shadow: bool,
-    /// The hour of event time, since the epoch, whose cap it counts in; none for what is only reported.
+    /// The hour of the stream's time, since the epoch, whose cap it counts in; none for what is only reported.
     pub cap_hour: Option<i64>,
 }
 
@@ -62,7 +63,7 @@ pub struct Published<'a> {
     pub action: ActionKind,
     /// Name of the rule that decided it; it need not exist any more.
     pub rule: &'a str,
-    /// Event time.
+    /// The stream's time at the decision.
     pub at_ms: i64,
     /// When it ends by itself.
     pub expires_at_ms: Option<i64>,
@@ -100,7 +101,7 @@ impl Policy {
             let only_reports = rule.shadow || self.shadow;
             if only_reports || (self.kill_switch || !context.warm) {
                 if rule.action != ActionKind::Allow {
-                    decisions.extend(self.report(index, rule, context.ts_ms, state));
+                    decisions.extend(self.report(index, rule, context.now_ms, state));
                 }
                 if rule.shadow || (only_reports && rule.action != ActionKind::Allow) {
                     continue;
@@ -108,7 +109,7 @@ impl Policy {
                 break;
             }
             if rule.action != ActionKind::Allow {
-                decisions.extend(self.act(index, rule, context.ts_ms, state, caps));
+                decisions.extend(self.act(index, rule, context.now_ms, state, caps));
             }
             break;
         }

@@ -82,14 +82,19 @@ impl Decoder {
             let event_id = found.key(&shape.event_id, faults).unwrap_or_else(default_id);
             let target =
                 if self.words.reads_target() { found.key(&shape.target, faults) } else { None };
+            let (type_id, undeclared_type) = self.event_type(&found, faults);
+            let (entities, partial_kinds) =
+                entities::read(&found, &self.words, &self.kinds, faults);
             Ok(Event {
                 event_id,
                 ts_ms,
                 said_ms: ts_ms,
-                type_id: self.type_id(&found, faults),
+                type_id,
+                undeclared_type,
                 account,
                 target,
-                entities: entities::read(&found, &self.words, &self.kinds, faults),
+                entities,
+                partial_kinds,
                 attributes: self.attributes(&found, ts_ms, faults),
             })
         });
@@ -110,7 +115,7 @@ impl Decoder {
     /// As [`Self::label`].
     pub fn count_label(&self, bytes: &[u8], faults: &mut Faults) -> Result<Label, Reject> {
         let read = self.labels.read(bytes, faults, |found, faults| {
-            let entities = entities::read(&found, &self.words, &[], faults);
+            let (entities, _) = entities::read(&found, &self.words, &[], faults);
             let LabelHead { account, event_id, verdict, ts_ms, confidence } =
                 found.label_head(self.words.moments(TimeUnit::Ms), faults)?;
             Ok(Label { account, event_id, verdict, ts_ms, confidence, entities })
@@ -118,9 +123,15 @@ impl Decoder {
         read.inspect_err(|_| faults.forget())
     }
 
-    /// The id of the type; a type that is absent or cannot be read is an undeclared one.
-    fn type_id(&self, found: &Found<'_, '_>, faults: &mut Faults) -> TypeId {
-        found.event_type(faults).map_or(TypeId::OTHER, |name| self.words.type_id(&name))
+    /// The id of the type, and its name where it is not declared; a type that is absent or cannot be read is an undeclared one.
+    fn event_type(
+        &self,
+        found: &Found<'_, '_>,
+        faults: &mut Faults,
+    ) -> (TypeId, Option<CompactString>) {
+        let Some(name) = found.event_type(faults) else { return (TypeId::OTHER, None) };
+        let id = self.words.type_id(&name);
+        (id, (id == TypeId::OTHER).then(|| read::kept_key(&name).into()))
     }
 
     fn attributes(&self, found: &Found<'_, '_>, ts_ms: i64, faults: &mut Faults) -> Attributes {

@@ -19,6 +19,9 @@ pub struct ActionV1 {
     pub account: String,
     /// Event time of the decision, epoch milliseconds.
     pub at: i64,
+    /// The stream's time at the decision, epoch milliseconds, where the event came later than its `at`: cool-down and `expires_at` run from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decided_at: Option<i64>,
     /// When the action ends by itself, epoch milliseconds.
     pub expires_at: Option<i64>,
     /// The combined score, 0 to 1.
@@ -180,6 +183,18 @@ impl<'a> DeadLetterV1<'a> {
             original: text,
         }
     }
+}
+
+/// 16 bytes that stand as hex; `None` if it is something else.
+pub fn bytes_of_hex(hex: &str) -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    if hex.len() != 32 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, at) in bytes.iter_mut().zip((0..32).step_by(2)) {
+        *byte = u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(bytes)
 }
 
 /// Bytes as lower-case hex.

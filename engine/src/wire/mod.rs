@@ -15,6 +15,7 @@ mod shape;
 mod vocabulary;
 
 pub use decode::Decoder;
+pub use encode::bytes_of_hex;
 pub use encode::{ActionV1, EventRefV1, EvidenceV1, ReasonV1, ScoresV1, VersionsV1, ViaV1};
 pub use encode::{DeadLetterV1, write_score};
 pub(crate) use encode::{action_id, hex};

@@ -126,7 +126,9 @@ impl Run {
             let (is_live, action) = (!draft.is_shadow() && !draft.is_reversal(), draft.action());
             let action_v1 = finisher.finish(draft);
             if is_live {
-                self.output.live.push((action.to_string(), action_v1.at));
+                self.output
+                    .live
+                    .push((action.to_string(), action_v1.decided_at.unwrap_or(action_v1.at)));
             }
             action_v1.write(&mut self.output.actions);
         }

@@ -322,7 +322,7 @@ fn events_are_the_same_in_every_shape() {
     }
     let decoder = decoder(UNDER_DATA);
     for (message, event, faults) in EVENTS {
-        // A section is no field of its own here.
+        // A section is no field here.
         let is_field =
             |fault: &&&str| !fault.starts_with("entities ") && !fault.starts_with("attributes ");
         let expected: Vec<String> = faults.iter().filter(is_field).map(|f| f.to_string()).collect();
