@@ -188,7 +188,10 @@ impl ClientContext for Quiet {
             Some(RDKafkaErrorCode::PartitionEOF) => {}
             code => {
                 self.heard.failed(code, reason);
-                tracing::warn!("kafka: {error}: {reason}");
+                if let Some(repeats) = self.heard.is_to_be_logged(reason, Instant::now()) {
+                    let event = "kafka_client_error";
+                    tracing::warn!(event, repeats, "kafka: {error}: {reason}");
+                }
             }
         }
     }

@@ -7,11 +7,11 @@ use super::client::{self, Quiet, QuietConsumer, Settings, Trouble};
 use super::journal::{Offsets, Tp};
 use super::outcome::Outcome;
 use super::token;
+use rdkafka::TopicPartitionList;
 use rdkafka::bindings as sys;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::TopicPartitionList;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_char};
 use std::fmt;
@@ -155,7 +155,7 @@ impl Fetcher {
         Ok(())
     }
 
-    /// Goes on behind the last message of each that came out of [`Fetcher::poll`].
+    /// Continues behind the last message of each that came out of [`Fetcher::poll`].
     ///
     /// # Errors
     /// When the client does not read one.
@@ -519,5 +519,64 @@ mod tests {
         assert_eq!(message.header(c"a"), None);
         drop(message);
         assert_eq!(fetcher.position().expect("it is known"), [(tp(2), 2)].into());
+    }
+
+    fn next_message(fetcher: &Fetcher) -> Fetched<'_> {
+        next(fetcher).expect("it is read")
+    }
+
+    #[test]
+    fn partitions_are_read_from_other_offsets_as_often_as_asked() {
+        const PARTITIONS: i32 = 4;
+        const EACH: i64 = 10;
+        let cluster = MockCluster::new(1).expect("a mock");
+        cluster.create_topic("events", PARTITIONS, 1).expect("a topic");
+        let bootstrap = cluster.bootstrap_servers();
+        let producer: BaseProducer =
+            ClientConfig::new().set("bootstrap.servers", &bootstrap).create().expect("a producer");
+        for number in 0..EACH * i64::from(PARTITIONS) {
+            let payload = number.to_string();
+            let partition = i32::try_from(number).expect("small") % PARTITIONS;
+            let record = BaseRecord::<str, _>::to("events").partition(partition).payload(&payload);
+            producer.send(record).map_err(|(e, _)| e).expect("there is room");
+        }
+        producer.flush(Duration::from_secs(60)).expect("it is delivered");
+
+        let section = KafkaSection { bootstrap, ..KafkaSection::default() };
+        let mut fetcher = Fetcher::new(&client::reader(&section)).expect("a consumer");
+        let mut next: Offsets = [(tp(0), 0), (tp(1), 0)].into();
+        fetcher.assign(&next).expect("it is taken");
+        fetcher.pause(&[tp(1), tp(3)]).expect("it is taken");
+        // Without a pause in between, before the client has begun, and after.
+        for round in 0..12 {
+            let (of, at) = (tp(round % PARTITIONS), i64::from(round % 5));
+            next.insert(of.clone(), at);
+            fetcher.read_from(&[(of, at)].into(), &next).expect("it is taken");
+            if round % 4 == 3 {
+                let message = next_message(&fetcher);
+                let at = next.get_mut(&message.tp()).expect("it is read");
+                assert_eq!(message.offset(), *at, "{}", message.tp());
+                *at += 1;
+            }
+        }
+        fetcher.pause(&[tp(2)]).expect("it is taken");
+        next.insert(tp(0), 6);
+        fetcher.read_from(&[(tp(0), 6)].into(), &next).expect("it is taken");
+        let is_open = |next: &Offsets, paused: &[Tp]| {
+            next.iter().any(|(tp, at)| !paused.contains(tp) && *at < EACH)
+        };
+        let mut read = |fetcher: &Fetcher, paused: &[Tp]| {
+            while is_open(&next, paused) {
+                let message = next_message(fetcher);
+                assert!(!paused.contains(&message.tp()), "{} is paused", message.tp());
+                let at = next.get_mut(&message.tp()).expect("it is read");
+                assert_eq!(message.offset(), *at, "{}", message.tp());
+                *at += 1;
+            }
+        };
+        read(&fetcher, &[tp(2)]);
+        fetcher.resume(&[tp(2)]).expect("it is taken");
+        read(&fetcher, &[]);
+        assert_eq!(next.into_values().collect::<Vec<_>>(), [EACH; 4]);
     }
 }

@@ -226,7 +226,11 @@ impl Polling {
         }
         for tp in free {
             let Some(held) = self.held.remove(&tp) else { continue };
-            let resumed = if held.is_paused() { self.fetcher.resume(std::slice::from_ref(&tp)) } else { Ok(()) };
+            let resumed = if held.is_paused() {
+                self.fetcher.resume(std::slice::from_ref(&tp))
+            } else {
+                Ok(())
+            };
             self.or_failed("cannot read a partition on", resumed)?;
             if let Some(error) = held.into_end() {
                 self.stopped(&tp, error)?;

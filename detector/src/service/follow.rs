@@ -103,6 +103,7 @@ impl Follower {
         load: impl FnOnce(&mut Engine) -> Result<(), Trouble>,
     ) -> Result<Self, Trouble> {
         let detail = position::read(base)?;
+        position::look_up_as(&detail, &mut engine)?;
         load(&mut engine)?;
         engine.name_forgotten();
         let wanted = engine.wanted();

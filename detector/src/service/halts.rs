@@ -348,7 +348,7 @@ impl Line<'_> {
                 self.halted(&tp, at, retry, why, "it is tried again".into());
             }
         }
-        // What waits here has come.
+        // A pending message has arrived.
         if self.source.as_ref().is_some_and(|source| source.waiting() > 0) {
             return Ok(());
         }

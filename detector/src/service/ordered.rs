@@ -39,7 +39,7 @@ struct Queue {
     waiting: VecDeque<Kept>,
     bytes: usize,
     paused: bool,
-    /// Nothing comes behind what waits.
+    /// Nothing follows the pending messages.
     end: Option<FetchError>,
 }
 

@@ -6,6 +6,7 @@ use crate::kafka::publish::Committed;
 use crate::kafka::signature::Signing;
 use crate::store::redis::Position;
 use engine::Engine;
+use engine::wire::bytes_of_hex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -24,6 +25,9 @@ pub struct Detail {
     pub model: String,
     /// Names the `privacy.key`.
     pub privacy: Option<String>,
+    /// The key by which the state looks up its keys, as hex; none: the one that is the same for all states.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look_up_key: Option<String>,
     /// The epoch in which the state was made on a person's word, anew or empty; 0: it comes from the first message. Two states with
     /// another one have nothing to do with each other.
     #[serde(default)]
@@ -74,9 +78,29 @@ impl Detail {
             model: versions.model.clone(),
             privacy: engine.privacy_fingerprint(),
             erased: engine.counts().erased,
+            look_up_key: engine.look_up_key().map(|key| hex(&key)),
             ..Self::default()
         }
     }
+}
+
+/// Gives an engine that knows nothing the look-up key of a state.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn look_up_as(detail: &Detail, engine: &mut Engine) -> Result<(), Trouble> {
+    let Some(hex) = &detail.look_up_key else { return Ok(()) };
+    let key = bytes_of_hex(hex).ok_or_else(|| {
+        Trouble::Fatal(
+            "the checkpoint's position cannot be read: its look-up key is damaged".into(),
+        )
+    })?;
+    engine.look_up_by(key);
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The position of a state.

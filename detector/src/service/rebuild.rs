@@ -63,6 +63,7 @@ pub fn begin<S: Shards>(
         }
     }
     let mut engine = settings.engine()?;
+    engine.look_up_by(rand::random());
     engine.name_forgotten();
     let said = |engine: &Engine, outputs: &Committed, unfinished| {
         let (born, writer, signing) = (of.born, of.writer.clone(), of.signing.clone());
@@ -205,7 +206,9 @@ impl Taking<'_> {
         let Some((tp, queue)) = next else { return Ok(None) };
         let batch = queue.pop_front();
         if queue.len() < WAITING_MAX / 2 && self.paused.remove(tp) {
-            self.fetcher.resume(std::slice::from_ref(tp)).map_err(|e| Trouble::of("cannot read on", &e))?;
+            self.fetcher
+                .resume(std::slice::from_ref(tp))
+                .map_err(|e| Trouble::of("cannot read on", &e))?;
         }
         Ok(batch)
     }

@@ -18,6 +18,8 @@ pub struct Published {
     action: String,
     account: String,
     at: i64,
+    /// Only where it is another time than `at`.
+    decided_at: Option<i64>,
     expires_at: Option<i64>,
     rule: String,
     shadow: bool,
@@ -54,7 +56,7 @@ impl Published {
             account: &self.account,
             action: &self.action,
             rule: &self.rule,
-            at_ms: self.at,
+            at_ms: self.decided_at.unwrap_or(self.at),
             expires_at_ms: self.expires_at,
             action_id: &self.action_id,
             event_id: self.event.as_ref().map_or("", |of| &of.id),

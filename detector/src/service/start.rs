@@ -167,7 +167,8 @@ pub fn start<S: Shards>(
     let base = match store.recover(&position::named(&committed), &position::named(&began))? {
         Start::From { position, .. } => position,
         Start::New => {
-            let engine = settings.engine()?;
+            let mut engine = settings.engine()?;
+            engine.look_up_by(rand::random());
             let outputs = ends(&topics, settings)?;
             let first = position::position(&begins, &outputs, position::Detail::of(&engine));
             tracing::info!("nothing is there yet: beginning at the earliest messages");
@@ -205,7 +206,7 @@ pub fn start<S: Shards>(
     let signing = match detail.signing.clone() {
         Some(signing) => signing,
         None => {
-            // Durable before anything is signed: whoever comes next has to know it.
+            // Durable before anything is signed: the next leader has to know it.
             let signing = Signing::of(ends(&topics, settings)?);
             let detail = Detail { signing: Some(signing.clone()), ..detail.clone() };
             let offsets = base.offsets.clone();

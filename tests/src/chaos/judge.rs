@@ -6,6 +6,7 @@ use detector::config::Loaded;
 use detector::kafka::config::KafkaSection;
 use detector::kafka::journal::Offsets;
 use detector::store::redis::{Domain, RedisSection, RedisShards, Store};
+use engine::wire::bytes_of_hex;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -71,7 +72,8 @@ pub fn judge(
     verdict.lost += verdict.note("events without a score", &lost);
 
     // Then against the line itself.
-    let expected = match reference::expected(section, loaded, &inputs, rebuilt) {
+    let (found, key) = state(redis);
+    let expected = match reference::expected(section, loaded, &inputs, rebuilt, key) {
         Ok(expected) => expected,
         Err(why) => {
             verdict.notes.push((true, format!("the journal: {why}")));
@@ -97,7 +99,6 @@ pub fn judge(
     verdict.lost += verdict.note("dead letters missing", &missing);
     verdict.outputs_differing += verdict.note("other dead letters", &other);
 
-    let found = state(redis);
     verdict.profiles = found.len() as u64;
     let name = |name: &engine::Name| match name {
         engine::Name::Profile { kind, key } => (kind.to_string(), key.to_string()),
@@ -150,12 +151,17 @@ fn differ(found: Option<&Vec<u8>>, expected: Option<&Vec<u8>>) -> String {
     }
 }
 
-/// The records in Redis at the newest checkpoint, by kind and key.
-fn state(redis: &RedisSection) -> BTreeMap<(String, String), Vec<u8>> {
+/// Records by kind and key.
+type Records = BTreeMap<(String, String), Vec<u8>>;
+
+/// The records in Redis at the newest checkpoint, and the key by which the state looks up its keys.
+fn state(redis: &RedisSection) -> (Records, Option<[u8; 16]>) {
     let shards = RedisShards::open(redis).unwrap_or_else(|e| panic!("{e}"));
     let mut store = Store::new(shards, redis.limits());
-    let (base, _) =
+    let (base, position) =
         store.peek_base().unwrap_or_else(|e| panic!("{e}")).expect("there is a checkpoint");
+    let detail: Value = serde_json::from_str(&position.detail).expect("it is JSON");
+    let key = detail["look_up_key"].as_str().map(|hex| bytes_of_hex(hex).expect("16 bytes"));
     let mut records = BTreeMap::new();
     let each = |name: &detector::store::redis::Name, value: &[u8]| {
         let kind = match &name.domain {
@@ -166,5 +172,5 @@ fn state(redis: &RedisSection) -> BTreeMap<(String, String), Vec<u8>> {
         Ok(())
     };
     store.peek_load(base, each, |_| {}).unwrap_or_else(|e| panic!("{e}"));
-    records
+    (records, key)
 }

@@ -45,10 +45,11 @@ pub fn expected(
     loaded: &Loaded,
     inputs: &Inputs,
     rebuilt: &[Offsets],
+    look_up_key: Option<[u8; 16]>,
 ) -> Result<Expected, String> {
     let runs = order(&topics::lines(section, &section.journal))?;
 
-    let mut line = Line::new(loaded, &section.events);
+    let mut line = Line::new(loaded, &section.events, look_up_key);
     let mut queues = inputs.messages.clone();
     let mut rebuilt = rebuilt.iter();
     let mut next = rebuilt.next();
@@ -114,10 +115,14 @@ struct Line {
     expected: Expected,
 }
 
-fn engine(loaded: &Loaded, topics: &[String]) -> Engine {
+/// With the key of the state that it is compared with: records have the hashes of their names.
+fn engine(loaded: &Loaded, topics: &[String], look_up_key: Option<[u8; 16]>) -> Engine {
     assert!(loaded.config.model.path.is_none(), "this run is without a model");
     let mut engine = Engine::new(loaded.config.clone(), None, engine::Options::default())
         .unwrap_or_else(|problems| panic!("the configuration is good: {problems:?}"));
+    if let Some(key) = look_up_key {
+        engine.look_up_by(key);
+    }
     engine.name_forgotten();
     engine.reads_from(topics);
     engine.want(Wanted { scores: true, ..Wanted::default() });
@@ -125,8 +130,8 @@ fn engine(loaded: &Loaded, topics: &[String]) -> Engine {
 }
 
 impl Line {
-    fn new(loaded: &Loaded, topics: &[String]) -> Self {
-        let (engine, topics) = (engine(loaded, topics), topics.to_vec());
+    fn new(loaded: &Loaded, topics: &[String], look_up_key: Option<[u8; 16]>) -> Self {
+        let (engine, topics) = (engine(loaded, topics, look_up_key), topics.to_vec());
         Self { topics, engine, expected: Expected::default() }
     }
 
@@ -164,7 +169,7 @@ impl Line {
 
     /// As `--rebuild-from earliest` does it.
     fn rebuild(&mut self, loaded: &Loaded, inputs: &Inputs, at: &Offsets) {
-        self.engine = engine(loaded, &self.topics);
+        self.engine = engine(loaded, &self.topics, self.engine.look_up_key());
         self.engine.want(Wanted { state_only: true, ..Wanted::default() });
         let mut queues: BTreeMap<&Tp, VecDeque<&Message>> = BTreeMap::new();
         for (tp, queue) in &inputs.messages {
@@ -195,7 +200,7 @@ impl Line {
                 account: text("account").expect("it has one"),
                 action: text("action").expect("it has one"),
                 rule: text("rule").expect("it has one"),
-                at_ms: action["at"].as_i64().expect("it has one"),
+                at_ms: action["decided_at"].as_i64().or(action["at"].as_i64()).expect("it has one"),
                 expires_at_ms: action["expires_at"].as_i64(),
                 action_id: text("action_id").expect("it has one"),
                 event_id: action["event"]["id"].as_str().expect("it has one"),
@@ -238,7 +243,7 @@ pub fn compare<T: Ord + Clone>(found: &[T], expected: &[T]) -> (Vec<T>, Vec<T>, 
 
 /// Everything that the inputs hold, as the service reads it.
 pub fn inputs(section: &KafkaSection, loaded: &Loaded) -> Inputs {
-    let engine = engine(loaded, &section.events);
+    let engine = engine(loaded, &section.events, None);
     let times = section.check().unwrap_or_else(|e| panic!("the section is good: {e:?}"));
     let reader = detector::kafka::source::Reader::new(
         std::sync::Arc::new(engine.decoder()),

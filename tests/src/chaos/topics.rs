@@ -3,7 +3,7 @@
 use super::reference::Message as Taken;
 use detector::kafka::client;
 use detector::kafka::config::KafkaSection;
-use detector::kafka::fetcher::Fetched;
+use detector::kafka::fetcher::{Fetched, Fetcher};
 use detector::kafka::journal::Tp;
 use detector::kafka::source::{Batch, Incoming, Reader};
 use detector::kafka::topics::Topics;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// Every committed message of a topic, each partition in its order.
 pub fn each(section: &KafkaSection, topic: &str, mut take: impl FnMut(&Fetched<'_>)) {
-    let fetcher = client::fetcher(&client::reader(section)).expect("a consumer");
+    let mut fetcher = Fetcher::new(&client::reader(section)).expect("a consumer");
     let topics = Topics::new(section).expect("a consumer");
     let count = topics.partitions(topic).expect("the topic is there");
     let from = (0..count).map(|partition| (Tp { topic: topic.into(), partition }, 0)).collect();

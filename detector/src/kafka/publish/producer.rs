@@ -155,7 +155,7 @@ impl Prepared {
         Ok(Self { producer, deliveries, group, section, writer, epoch, signer, action_partitions })
     }
 
-    /// What is read back is signed by this. The actions have so many partitions: a signature names the one that an action is sent to.
+    /// Signs what is read back. The number of partitions of the actions: a signature names the one that an action is sent to.
     pub fn sign_by(&mut self, signer: Signer, action_partitions: i32) {
         self.signer = Some(Arc::new(signer));
         let KafkaSection { properties, producer, .. } = &self.section;
