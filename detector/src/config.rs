@@ -138,6 +138,15 @@ fn parse_all(text: &str, env: &BTreeMap<String, String>) -> Result<Parsed, Vec<S
         }
     };
     for (name, value) in env {
+        let misspelt = name.strip_prefix(OVERRIDE.trim_end_matches('_'));
+        if let Some(rest) = misspelt.and_then(|rest| rest.strip_prefix('_'))
+            && !rest.starts_with('_')
+            && rest.contains("__")
+        {
+            problems.push(format!(
+                "environment variable {name}: it is no key\n  hint: write {OVERRIDE}{rest}, or unset it"
+            ));
+        }
         if let Some(path) = name.strip_prefix(OVERRIDE) {
             let path: Vec<String> = path.split("__").map(str::to_lowercase).collect();
             let done = match named_file(value) {
@@ -245,7 +254,13 @@ fn substitute(text: &str, env: &BTreeMap<String, String>, problems: &mut Vec<Str
         }
         let mut rest = line;
         while let Some(start) = rest.find("${") {
-            let Some(end) = rest[start..].find('}') else { break };
+            let Some(end) = rest[start..].find('}') else {
+                problems.push(format!(
+                    "line {}: `${{` has no `}}`\n  hint: write ${{NAME}} or ${{file:PATH}} on one line",
+                    number + 1
+                ));
+                break;
+            };
             let name = &rest[start + 2..start + end];
             out.push_str(&rest[..start]);
             let found = match name.strip_prefix("file:") {
@@ -353,6 +368,25 @@ mod tests {
 
     fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
+    }
+
+    #[test]
+    fn what_looks_like_a_variable_and_is_none_is_refused() {
+        for text in ["[privacy]\nkey = \"${SECRET\"\n", "[privacy]\nkey = \"a${file:/x\"\n"] {
+            let problems = parse(text, &env(&[("SECRET", "0123456789abcdef")])).unwrap_err();
+            assert!(problems[0].contains("line 2: `${` has no `}`"), "{problems:?}");
+        }
+        assert!(parse("# ${SECRET\n", &env(&[])).is_ok());
+        for (name, is_wrong) in [
+            ("DETECTOR_HTTP__TOKEN", true),
+            ("DETECTOR_GRAPH__RECENT_MEMBERS_MAX", true),
+            ("DETECTOR_HTTP_TOKEN", false),
+            ("DETECTORS_A__B", false),
+        ] {
+            let found = parse("", &env(&[(name, "9")]));
+            let said = found.err().unwrap_or_default().join("\n");
+            assert_eq!(said.contains(&format!("environment variable {name}")), is_wrong, "{said}");
+        }
     }
 
     #[test]

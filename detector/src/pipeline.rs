@@ -130,6 +130,7 @@ impl Reasons {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "nearly all are events")]
 enum Decoded {
     Event(Event, SourceRef),
     Reject(Dead),
@@ -171,7 +172,9 @@ fn decode_ahead(
                 if message.iter().all(u8::is_ascii_whitespace) {
                     continue;
                 }
-                let read = if size > message.len() as u64 {
+                let read = if let Some(reject) = batch.refused(i) {
+                    Err(reject)
+                } else if size > message.len() as u64 {
                     let detail = format!(
                         "{size} bytes; at most {} are read",
                         engine::limits::MESSAGE_BYTES_MAX
@@ -205,12 +208,28 @@ fn decode_ahead(
     Ok(receive)
 }
 
+/// When a stream begins, and how many of its first events come before the one that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Opening {
+    pub(crate) ts_ms: i64,
+    left: usize,
+}
+
+impl Opening {
+    /// Whether the time of the next event is known to be wrong: it is later than the beginning, and comes before it.
+    pub(crate) fn next_is_ahead(&mut self, ts_ms: i64) -> bool {
+        let comes_before = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        comes_before && ts_ms > self.ts_ms
+    }
+}
+
 /// When a stream begins, by its first events; `None` without any, or when it has begun.
-pub(crate) fn opening_ms<'a>(
+pub(crate) fn opening<'a>(
     engine: &Engine,
     clock: &Clock,
     events: impl Iterator<Item = (&'a str, i64)>,
-) -> Option<i64> {
+) -> Option<Opening> {
     if clock.is_set() {
         return None;
     }
@@ -218,7 +237,8 @@ pub(crate) fn opening_ms<'a>(
     let head: Vec<(u64, i64)> = events.map(|(who, ts_ms)| (engine.voice(who), ts_ms)).collect();
     // In time is what comes within an hour, for events that may be a day late.
     let late_max_ms = engine.schema().time().lateness_max_ms / 24;
-    head.get(clock.opening(&head, late_max_ms)).map(|(_, ts_ms)| *ts_ms)
+    let left = clock.opening(&head, late_max_ms);
+    head.get(left).map(|(_, ts_ms)| Opening { ts_ms: *ts_ms, left })
 }
 
 /// The clock that labels are merged in by: it hears the events before the engine takes them.
@@ -296,14 +316,18 @@ pub fn run(engine: &mut Engine, plan: Plan<'_>) -> Result<Summary, RunError> {
             Decoded::Event(event, _) => Some((event.account.as_str(), event.ts_ms)),
             Decoded::Reject(_) => None,
         });
-        if let Some(ts_ms) = opening_ms(engine, &clock, events) {
-            engine.begin_at(ts_ms);
-            clock.begin(ts_ms);
+        let mut opening = opening(engine, &clock, events);
+        if let Some(opening) = opening {
+            engine.begin_at(opening.ts_ms);
+            clock.begin(opening.ts_ms);
         }
         for item in batch.items {
             match item {
                 Decoded::Event(event, source) => {
-                    clock.hear(engine.voice(&event.account), event.ts_ms);
+                    let ahead = opening.as_mut().is_some_and(|o| o.next_is_ahead(event.ts_ms));
+                    if !ahead {
+                        clock.hear(engine.voice(&event.account), event.ts_ms);
+                    }
                     while let Some(label) = labels.next_until(clock.now_ms(), strict, &decoder) {
                         if label.verdict == Verdict::Erase
                             && let Some(account) = &label.account
@@ -312,7 +336,10 @@ pub fn run(engine: &mut Engine, plan: Plan<'_>) -> Result<Summary, RunError> {
                         }
                         inputs.push(Input::Label(label));
                     }
-                    inputs.push(Input::Event(event, source));
+                    inputs.push(match ahead {
+                        true => Input::Ahead(event, source),
+                        false => Input::Event(event, source),
+                    });
                     since_checkpoint += 1;
                     events_read += 1;
                 }
@@ -445,6 +472,7 @@ pub fn resume(
 ) -> Result<(Lines, Position), RunError> {
     let Places { input, outputs, .. } = *places;
     let Some(position) = store.position()? else {
+        engine.look_up_by(rand::random());
         let lines = Lines::open(input)?.leaving_unfinished();
         return Ok((lines, start(engine, places)?));
     };

@@ -8,6 +8,8 @@ use crate::config;
 use crate::service::{Begin, Settings};
 use crate::store::redis::RedisSection;
 use crate::telemetry::export::{ExportError, Wanted};
+use engine::config::Config;
+use engine::policy::ActionKind;
 
 /// Check a configuration, its model and the environment: all that `run` would refuse.
 #[derive(Debug, clap::Args)]
@@ -61,5 +63,59 @@ pub fn run(args: Args) -> Result<(), Failure> {
     ));
     let sizes: Vec<String> = sizes.iter().map(|(role, bytes)| format!("{role} {bytes}")).collect();
     say(&format!("bytes per profile: {}", sizes.join(", ")));
+    for line in without_effect(&loaded.config) {
+        say(&format!("without effect: {line}"));
+    }
     Ok(())
+}
+
+/// What is written down, is right, and changes nothing.
+fn without_effect(config: &Config) -> Vec<String> {
+    let rules = &config.rules;
+    let names =
+        |name: &str| rules.iter().any(|rule| rule.when.contains(&format!("threshold.{name}")));
+    let unused = config.policy.thresholds.keys().filter(|name| !names(name));
+    let mut found: Vec<String> =
+        unused.map(|name| format!("policy.thresholds.{name}: no rule names it")).collect();
+    let asked = |kind: &ActionKind| rules.iter().any(|rule| rule.action == *kind);
+    // A stronger action at its cap becomes a review.
+    let made = |kind: &ActionKind| *kind == ActionKind::Review || *kind == ActionKind::Observe;
+    let caps = config.policy.caps_per_hour.keys().filter(|kind| !asked(kind) && !made(kind));
+    found.extend(
+        caps.map(|kind| format!("policy.caps_per_hour.{}: no rule asks for it", kind.as_str())),
+    );
+    if rules.is_empty() {
+        found.push("there are no [[rules]]: events are scored, and nothing is done".into());
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_effect_is_named() {
+        let table = [
+            ("", &["there are no [[rules]]"][..]),
+            (RULE, &[]),
+            (
+                &format!(
+                    "[policy]\nthresholds = {{ low = 0.5, high = 0.9 }}\ncaps_per_hour = {{ ban = 3, suspend = 2 }}\n{RULE}"
+                ),
+                &["policy.thresholds.low: no rule names it", "policy.caps_per_hour.ban: no rule"],
+            ),
+        ];
+        for (text, wanted) in table {
+            let config = config::parse(text, &Default::default()).expect("it is good");
+            let found = without_effect(&config);
+            assert_eq!(found.len(), wanted.len(), "{found:?}");
+            for (found, wanted) in found.iter().zip(wanted) {
+                assert!(found.starts_with(wanted), "{found}");
+            }
+        }
+    }
+
+    const RULE: &str =
+        "[[rules]]\nname = \"r\"\nwhen = \"score > threshold.high\"\naction = \"suspend\"\n";
 }

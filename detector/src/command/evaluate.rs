@@ -9,7 +9,7 @@ use crate::evaluate::collect::{Replayed, Slices, Window, replay};
 use crate::evaluate::compare::{self, Compared};
 use crate::evaluate::measure::{Measured, Measuring, ModelInfo, Report, Unit, measure};
 use crate::evaluate::{html, report};
-use crate::sink::files::all_differ;
+use crate::sink::files::{Used, all_differ};
 use engine::Engine;
 use models::bundle::{Bundle, Kind};
 use std::collections::BTreeMap;
@@ -76,8 +76,9 @@ pub struct Args {
 pub fn run(args: Args) -> Result<(), Failure> {
     check(&args)?;
     let report: Vec<&Path> = args.report.iter().map(PathBuf::as_path).collect();
-    all_differ(&[&args.events, &args.labels], &report).map_err(Failure::refused)?;
     let loaded = config::load(&args.engine.config)?;
+    let used = Used::files([&args.events, &args.labels]).and(&loaded, args.engine.model.as_deref());
+    all_differ(&used, &report).map_err(Failure::refused)?;
     let first = one(&args, &loaded, args.engine.model.as_deref())?;
     let second =
         args.compare.as_deref().map(|model| one(&args, &loaded, Some(model))).transpose()?;

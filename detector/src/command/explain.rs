@@ -5,7 +5,7 @@ use super::setup::{EngineArgs, engine};
 use super::{Failure, print};
 use crate::http::client::{self, ClientError};
 use crate::store::embedded::Embedded;
-use engine::Explanation;
+use engine::{Explanation, printable_json, printable_lines};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -109,7 +109,7 @@ fn of_service(url: &str, args: &Args) -> Result<(), Failure> {
     }
     let text = String::from_utf8_lossy(&answer.body);
     if args.format == Format::Dot {
-        return print(&format!("{}\n", text.trim_end()));
+        return print(&printable_lines(&format!("{}\n", text.trim_end())));
     }
     let explanation: Explanation = serde_json::from_str(&text).map_err(|e| {
         Failure::failed(format!(
@@ -122,7 +122,8 @@ fn of_service(url: &str, args: &Args) -> Result<(), Failure> {
 
 fn show(explanation: &Explanation, format: Format) -> Result<(), Failure> {
     if format == Format::Json {
-        return print(&(serde_json::to_string_pretty(explanation)? + "\n"));
+        let json = serde_json::to_string_pretty(explanation)? + "\n";
+        return print(&printable_json(&json));
     }
     print(&explanation.to_string())?;
     let versions = &explanation.versions;
@@ -156,7 +157,8 @@ fn of_state(of_engine: &EngineArgs, state: &Path, args: &Args) -> Result<(), Fai
     if args.format != Format::Dot {
         return show(&explanation, args.format);
     }
-    print(&(engine.ring_dot(&args.account).unwrap_or_default() + "\n"))?;
+    let dot = engine.ring_dot(&args.account).unwrap_or_default() + "\n";
+    print(&printable_lines(&dot))?;
     say(&format!("model {}, policy {}", engine.versions().model, engine.versions().policy));
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::config::Loaded;
 use crate::source::files::Lines;
 use crate::survey::{self, Proposal, Survey, SurveyLimits};
 use engine::config::{Config, LabelUnit, Unlabelled};
-use engine::policy::default_rules;
+use engine::policy::{RuleConfig, default_rules};
 use engine::wire::{Form, MappingConfig, Preset};
 use features::duration::{format_ms, parse_ms, parse_offset_ms};
 use serde::Deserialize;
@@ -77,7 +77,28 @@ pub fn run(args: Args) -> Result<(), Failure> {
         grouped(engine.columns().len() as u64),
         args.out.display()
     ));
+    for line in first_steps(&config) {
+        say(&line);
+    }
     Ok(())
+}
+
+/// What the rules of a new configuration do, and how to look at them before they do it.
+fn first_steps(config: &Config) -> Vec<String> {
+    let live = |rule: &&RuleConfig| !rule.shadow && !config.policy.shadow;
+    let acts: Vec<String> = config
+        .rules
+        .iter()
+        .filter(live)
+        .map(|rule| format!("{} ({})", rule.name, rule.action.as_str()))
+        .collect();
+    if acts.is_empty() {
+        return vec!["no rule is live: actions are reported with `shadow: true` only".into()];
+    }
+    vec![
+        format!("rules that are live: {}", acts.join(", ")),
+        "to see what they would do first, set `shadow = true` in [policy]; `caps_per_hour` there limits each kind of action".into(),
+    ]
 }
 
 /// What a configuration says of the shape of messages, before there is one.

@@ -94,7 +94,7 @@ impl Failure {
     /// Says it on standard error.
     #[expect(clippy::print_stderr, reason = "this is where errors are shown")]
     pub fn print(&self) {
-        eprintln!("error: {}", self.text);
+        eprintln!("error: {}", engine::printable_lines(&self.text));
     }
 
     /// As `EXIT_CODES` says.

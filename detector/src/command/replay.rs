@@ -9,7 +9,7 @@ use crate::evaluate::collect::newest_ms;
 use crate::parquet::{RowFile, RowFileError};
 use crate::pipeline::{self, Places, Plan};
 use crate::rows::{Owners, Targets};
-use crate::sink::files::{OutputPaths, all_differ};
+use crate::sink::files::{OutputPaths, Used, all_differ};
 use crate::source::files::Lines;
 use crate::source::labels::LabelFile;
 use crate::store::embedded::Embedded;
@@ -68,11 +68,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
         scores: args.scores_out.clone(),
         dead_letters: args.dead_letters.clone(),
     };
-    let read: Vec<&Path> =
-        std::iter::once(&args.events).chain(&args.labels).map(PathBuf::as_path).collect();
+    let mut used = Used::files(std::iter::once(&args.events).chain(&args.labels))
+        .and(&loaded, args.engine.model.as_deref());
     let written = [&args.scores_out, &args.rows_out, &args.actions_out, &args.dead_letters];
     let written: Vec<&Path> = written.into_iter().flatten().map(PathBuf::as_path).collect();
-    all_differ(&read, &written).map_err(Failure::refused)?;
+    used.folders.extend(args.state_out.clone());
+    all_differ(&used, &written).map_err(Failure::refused)?;
     let mut rows = args
         .rows_out
         .as_deref()

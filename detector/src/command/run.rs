@@ -7,14 +7,14 @@ use crate::config;
 use crate::kafka::skip::Skip;
 use crate::pipeline::{self, Places, Plan};
 use crate::service::{self, Begin, Settings, Stop};
-use crate::sink::files::OutputPaths;
+use crate::sink::files::{OutputPaths, Used};
 use crate::source::files::Lines;
 use crate::source::labels::LabelFile;
 use crate::store::embedded::Embedded;
 use crate::telemetry::export::{self, Export};
 use crate::telemetry::{self, Telemetry};
 use engine::{Engine, Wanted};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Run a stream of events through the line: actions out, state kept. With --input over files; without it as the service:
@@ -74,16 +74,17 @@ pub fn run(args: Args) -> Result<(), Failure> {
         };
         return serve(&args.engine, begin, args.skip);
     };
-    let (mut engine, _) = engine(&args.engine)?;
+    let (mut engine, loaded) = engine(&args.engine)?;
     engine.want(Wanted { scores: args.scores_out.is_some(), ..Wanted::default() });
     let outputs = OutputPaths {
         actions: args.output,
         scores: args.scores_out,
         dead_letters: args.dead_letters,
     };
-    let read: Vec<&Path> =
-        std::iter::once(&input).chain(&args.labels).map(PathBuf::as_path).collect();
-    outputs.check(&read).map_err(Failure::refused)?;
+    let mut used = Used::files(std::iter::once(&input).chain(&args.labels))
+        .and(&loaded, args.engine.model.as_deref());
+    used.folders.extend(args.state.clone());
+    outputs.check(&used).map_err(Failure::refused)?;
     let store = args.state.as_deref().map(Embedded::open).transpose()?;
     let (lines, position) = match &store {
         Some(store) => {
@@ -170,7 +171,7 @@ fn serve(args: &EngineArgs, begin: Begin, skips: Vec<Skip>) -> Result<(), Failur
     reason = "what a person reads goes to standard error; standard output is for data"
 )]
 pub(super) fn say(text: &str) {
-    eprintln!("{text}");
+    eprintln!("{}", engine::printable_lines(text));
 }
 
 /// What could not be read of messages that were taken.
@@ -255,7 +256,7 @@ pub(super) fn report(
         grouped(counts.labels_unknown),
     ));
     say(&format!(
-        "{} actions, {} in shadow, {} cut to review by caps, {} reversed",
+        "{} live actions, {} shadow actions, {} made milder by caps, {} reversed",
         grouped(counts.actions),
         grouped(counts.shadow_actions),
         grouped(counts.degraded),

@@ -4,7 +4,7 @@ use super::Failure;
 use super::progress::{Progress, grouped};
 use super::run::say;
 use crate::simulate::{Plan, write_stream};
-use crate::sink::files::all_differ;
+use crate::sink::files::{Used, all_differ};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         .flatten()
         .map(PathBuf::as_path)
         .collect();
-    all_differ(&[], &written).map_err(Failure::refused)?;
+    all_differ(&Used::default(), &written).map_err(Failure::refused)?;
     let create = |path: &PathBuf| {
         File::create(path)
             .map(|f| BufWriter::with_capacity(1 << 18, f))

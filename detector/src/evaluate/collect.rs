@@ -178,11 +178,14 @@ pub fn newest_ms(
         let events: Vec<_> =
             read.filter(|(_, ts_ms)| until_ms.is_none_or(|until| *ts_ms <= until)).collect();
         let head = events.iter().map(|(account, ts_ms)| (account.as_str(), *ts_ms));
-        if let Some(ts_ms) = pipeline::opening_ms(engine, &clock, head) {
-            clock.begin(ts_ms);
+        let mut opening = pipeline::opening(engine, &clock, head);
+        if let Some(opening) = opening {
+            clock.begin(opening.ts_ms);
         }
         for (account, ts_ms) in &events {
-            clock.hear(engine.voice(account), *ts_ms);
+            if !opening.as_mut().is_some_and(|o| o.next_is_ahead(*ts_ms)) {
+                clock.hear(engine.voice(account), *ts_ms);
+            }
         }
     }
     Ok(clock.now_ms())

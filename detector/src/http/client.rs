@@ -1,5 +1,6 @@
 //! Asking a running service: one HTTP/1.1 GET, with the standard library.
 
+use crate::fetch::without_user;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -79,7 +80,8 @@ pub fn segment(text: &str) -> String {
 /// # Errors
 /// When the URL makes no sense, nobody answers, or what answers is no HTTP server.
 pub fn get(url: &str, path: &str, token: Option<&str>) -> Result<Answer, ClientError> {
-    let bad = |why| ClientError::Url { url: url.into(), why };
+    let shown = || without_user(url);
+    let bad = |why| ClientError::Url { url: shown(), why };
     if url.starts_with("https://") {
         return Err(bad(
             "TLS is not spoken; put it behind a tunnel (ssh -L, kubectl port-forward)",
@@ -98,7 +100,7 @@ pub fn get(url: &str, path: &str, token: Option<&str>) -> Result<Answer, ClientE
     }
     let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     let address = if has_port { host.to_string() } else { format!("{host}:80") };
-    let failed = |why| ClientError::Connect { url: url.into(), why };
+    let failed = |why| ClientError::Connect { url: shown(), why };
     let mut stream = connect(&address).map_err(failed)?;
     let prefix = before.trim_end_matches('/');
     let slash = if prefix.is_empty() { "" } else { "/" };
@@ -110,7 +112,7 @@ pub fn get(url: &str, path: &str, token: Option<&str>) -> Result<Answer, ClientE
     stream.write_all(request.as_bytes()).map_err(failed)?;
     let mut bytes = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
-    parse(&bytes).map_err(|why| ClientError::Foreign { url: url.into(), why })
+    parse(&bytes).map_err(|why| ClientError::Foreign { url: shown(), why })
 }
 
 fn connect(address: &str) -> io::Result<TcpStream> {
@@ -206,6 +208,8 @@ mod tests {
         ] {
             assert!(matches!(get(url, "/", None), Err(ClientError::Url { .. })), "{url}");
         }
+        let refused = get("http://me:hunter2@h", "/", None).expect_err("it is refused");
+        assert!(!refused.to_string().contains("hunter2"), "{refused}");
         let token = get("http://127.0.0.1:1", "/", Some("a\r\nX: y"));
         assert!(matches!(token, Err(ClientError::Token)));
     }

@@ -1,5 +1,6 @@
 //! `[kafka.registry]`: where schemas are.
 
+use crate::fetch::without_user;
 use crate::kafka::security::readable;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -62,14 +63,6 @@ impl RegistrySection {
         }
         problems
     }
-}
-
-/// An address as it may be shown.
-fn without_user(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let (host, path) = rest.find(['/', '?']).map_or((rest, ""), |at| rest.split_at(at));
-    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-    if scheme.is_empty() { format!("{host}{path}") } else { format!("{scheme}://{host}{path}") }
 }
 
 #[cfg(test)]

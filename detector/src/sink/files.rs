@@ -1,5 +1,6 @@
 //! Actions, scores and dead letters into files, written behind the engine by a thread of their own.
 
+use crate::config::Loaded;
 use crate::source::files::LineBatch;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use engine::Finisher;
@@ -8,7 +9,7 @@ use engine::limits::DEAD_LETTER_BYTES_MAX;
 use engine::wire::{DeadLetterV1, Reject, write_score};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -42,9 +43,9 @@ impl OutputPaths {
     ///
     /// # Errors
     /// Naming the file.
-    pub fn check(&self, read: &[&Path]) -> Result<(), String> {
+    pub fn check(&self, used: &Used) -> Result<(), String> {
         let written: Vec<&Path> = self.each().into_iter().flatten().collect();
-        all_differ(read, &written)
+        all_differ(used, &written)
     }
 
     fn each(&self) -> [Option<&Path>; 3] {
@@ -52,13 +53,41 @@ impl OutputPaths {
     }
 }
 
-/// No file that is written may be one that is read, or be written twice, by whatever name. Devices and pipes may be named twice.
+/// What a command uses beside its outputs.
+#[derive(Clone, Debug, Default)]
+pub struct Used {
+    /// Files that it reads.
+    pub files: Vec<PathBuf>,
+    /// Folders that belong to it with all that is in them: a model bundle, a state.
+    pub folders: Vec<PathBuf>,
+}
+
+impl Used {
+    /// Files, and no folders.
+    pub fn files<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Self {
+        Self { files: files.into_iter().cloned().collect(), folders: Vec::new() }
+    }
+
+    /// With the files of a configuration and its model.
+    #[must_use]
+    pub fn and(mut self, loaded: &Loaded, model: Option<&Path>) -> Self {
+        self.files.push(loaded.file.clone());
+        self.folders.extend(loaded.model_path(model));
+        self
+    }
+}
+
+/// No file that is written may be one that is used, or be written twice, by whatever name. Devices may be named twice.
 ///
 /// # Errors
 /// Naming the file.
-pub fn all_differ(read: &[&Path], written: &[&Path]) -> Result<(), String> {
+pub fn all_differ(used: &Used, written: &[&Path]) -> Result<(), String> {
+    // `-` is standard input there.
+    let read = used.files.iter().filter(|path| path.as_path() != Path::new("-"));
     let mut taken: Vec<(Place, &str)> =
-        read.iter().filter_map(|p| Some((place(p)?, "is read by this command"))).collect();
+        read.filter_map(|p| Some((place(p)?, "is read by this command"))).collect();
+    let folders: Vec<PathBuf> =
+        used.folders.iter().map(|folder| folder.canonicalize().unwrap_or(folder.clone())).collect();
     if written.iter().filter(|path| **path == Path::new("-")).count() > 1 {
         return Err(
             "two outputs are both to go to standard output\nhint: give a file to one of them"
@@ -66,6 +95,14 @@ pub fn all_differ(read: &[&Path], written: &[&Path]) -> Result<(), String> {
         );
     }
     for path in written {
+        let lies_in = target(path).and_then(|file| folders.iter().find(|f| file.starts_with(f)));
+        if let Some(folder) = lies_in {
+            return Err(format!(
+                "{} lies in {}, which belongs to the model or the state: it cannot be an output\nhint: give a file in another folder",
+                path.display(),
+                folder.display()
+            ));
+        }
         let Some(place) = place(path) else { continue };
         if let Some((_, why)) = taken.iter().find(|(other, _)| *other == place) {
             return Err(format!(
@@ -120,16 +157,31 @@ enum Place {
     WillBe(PathBuf),
 }
 
-/// Which file a path names; `None` for standard streams and for what is no file.
+/// Which file or pipe a path names; `None` for devices, folders, and what cannot be there.
 fn place(path: &Path) -> Option<Place> {
-    if path == Path::new("-") {
-        return None;
-    }
+    let path = if path == Path::new("-") { Path::new("/dev/stdout") } else { path };
     if let Ok(meta) = std::fs::metadata(path) {
-        return meta.is_file().then(|| Place::Is(meta.dev(), meta.ino()));
+        let is_one = meta.is_file() || meta.file_type().is_fifo();
+        return is_one.then(|| Place::Is(meta.dev(), meta.ino()));
     }
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Some(Place::WillBe(folder.canonicalize().ok()?.join(path.file_name()?)))
+    target(path).map(Place::WillBe)
+}
+
+/// Links that are followed to a file that is not there.
+const LINKS_MAX: usize = 40;
+
+/// Where a file lies, or would be made: at the end of links.
+fn target(path: &Path) -> Option<PathBuf> {
+    let mut path = path.to_path_buf();
+    for _ in 0..LINKS_MAX {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let lies = folder.canonicalize().ok()?.join(path.file_name()?);
+        match std::fs::read_link(&lies) {
+            Ok(to) => path = lies.parent()?.join(to),
+            Err(_) => return Some(lies),
+        }
+    }
+    None
 }
 
 enum Message {

@@ -1,7 +1,8 @@
 //! Lines of a file or pipe, in batches that know their place. `forms` makes lines of files of other forms.
 
-use super::forms::{self, Failed};
+use super::forms::{self, Failed, JsonLines, RefusedLines};
 use engine::limits::{DEAD_LETTER_BYTES_MAX, MESSAGE_BYTES_MAX};
+use engine::wire::{Reject, RejectCode};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -51,6 +52,20 @@ pub enum SourceError {
         /// What to do.
         hint: &'static str,
     },
+    /// A file of labels without one that can be read.
+    #[error(
+        "{path}: none of its {count} lines is a label that can be read; the first is line {line}: {why}\nhint: is it the file of labels? README.md shows one"
+    )]
+    NoLabel {
+        /// The file.
+        path: String,
+        /// Its lines.
+        count: usize,
+        /// The first of them.
+        line: i64,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Shorter than it was.
     #[error(
         "{path} has {bytes} bytes of lines, and {place} of them were read before\nhint: it was cut or replaced since: give the file that the run was begun with, or another --state folder"
@@ -92,6 +107,8 @@ pub struct Lines {
     leaves_unfinished: bool,
     /// Bytes of the line that was left.
     unfinished: Arc<AtomicU64>,
+    refused: RefusedLines,
+    is_rows: bool,
 }
 
 /// Lines that were read together.
@@ -103,6 +120,8 @@ pub struct LineBatch {
     pub lines: Vec<(usize, usize, u64)>,
     /// SHA-256 of the lines that were cut, by index in `lines`.
     long: BTreeMap<usize, [u8; 32]>,
+    /// Why lines are none, by index in `lines`.
+    refused: BTreeMap<usize, String>,
     /// Number of the first line, from 1.
     pub first_line: u64,
     /// The place behind the batch.
@@ -110,6 +129,12 @@ pub struct LineBatch {
 }
 
 impl LineBatch {
+    /// Why a line cannot be read, if it stands for something in the file that cannot be.
+    pub fn refused(&self, index: usize) -> Option<Reject> {
+        let why = self.refused.get(&index)?;
+        Some(Reject::new(RejectCode::Undecodable, why.clone()))
+    }
+
     /// SHA-256 of the whole line, even if only its start was kept.
     pub fn sha256(&self, index: usize) -> [u8; 32] {
         let read =
@@ -193,7 +218,7 @@ impl Lines {
             let counting = Counting { inner: io::stdin(), read: raw_read.clone() };
             let read = forms::read(BufReader::with_capacity(1 << 18, counting))
                 .map_err(|e| begin_error(path, e))?;
-            return Ok(Self::over(path, read.lines, raw_read, None));
+            return Ok(Self::over(path, read, raw_read, None));
         }
         let meta = std::fs::metadata(path)
             .map_err(|e| open_error(path, e, "is the path right, and readable for this user?"))?;
@@ -205,22 +230,29 @@ impl Lines {
             ));
         }
         if let Some(wanted) = identity {
-            let (mut start, _) = begin(path, meta.len(), Arc::default())?;
-            let mut head = vec![0; wanted.bytes];
-            let n = read_up_to(&mut start, &mut head).unwrap_or(0);
-            if Identity::of(&head[..n]) != *wanted {
+            let mut start = begin(path, meta.len(), Arc::default())?;
+            let head = head(&mut start.lines, wanted.bytes);
+            if head.len() < wanted.bytes {
+                return Err(SourceError::Shrunk {
+                    path: path.display().to_string(),
+                    bytes: head.len() as u64,
+                    place: wanted.bytes as u64,
+                });
+            }
+            if Identity::of(&head) != *wanted {
                 return Err(SourceError::OtherFile {
                     path: path.display().to_string(),
                     bytes: wanted.bytes,
                 });
             }
         }
-        let (mut reader, plain_from) = begin(path, meta.len(), raw_read.clone())?;
+        let mut begun = begin(path, meta.len(), raw_read.clone())?;
+        let reader = &mut begun.lines;
         let mut ended = true;
         if place.offset > 0 {
             // Up to the byte before the place: it says whether the line before it had its end.
             let before = place.offset - 1;
-            let (found, last) = match plain_from {
+            let (found, last) = match begun.plain_from {
                 Some(from) => {
                     let mut file = File::open(path).map_err(|e| open_error(path, e, READABLE))?;
                     file.seek(SeekFrom::Start(from + before)).map_err(|e| {
@@ -228,12 +260,12 @@ impl Lines {
                     })?;
                     raw_read.store(from + before, Ordering::Relaxed);
                     let counting = Counting { inner: file, read: raw_read.clone() };
-                    reader = Box::new(BufReader::with_capacity(1 << 18, counting));
-                    (meta.len().saturating_sub(from).min(before), next_byte(&mut reader))
+                    *reader = Box::new(BufReader::with_capacity(1 << 18, counting));
+                    (meta.len().saturating_sub(from).min(before), next_byte(reader))
                 }
                 None => {
-                    let copied = io::copy(&mut (&mut reader).take(before), &mut io::sink());
-                    (copied.unwrap_or(0), next_byte(&mut reader))
+                    let copied = io::copy(&mut reader.take(before), &mut io::sink());
+                    (copied.unwrap_or(0), next_byte(reader))
                 }
             };
             let Some(last) = last else {
@@ -245,7 +277,8 @@ impl Lines {
             };
             ended = last == b'\n';
         }
-        let mut lines = Self::over(path, reader, raw_read, Some(meta.len()));
+        begun.refused.take_up_to(place.line);
+        let mut lines = Self::over(path, begun, raw_read, Some(meta.len()));
         lines.line = place.line;
         lines.offset = place.offset;
         lines.ended = ended;
@@ -254,13 +287,14 @@ impl Lines {
 
     fn over(
         path: &Path,
-        reader: Box<dyn BufRead + Send>,
+        begun: JsonLines<'static>,
         raw_read: Arc<AtomicU64>,
         raw_len: Option<u64>,
     ) -> Self {
+        let JsonLines { lines, refused, is_rows, plain_from: _ } = begun;
         Self {
             path: path.into(),
-            reader,
+            reader: lines,
             raw_read,
             raw_len,
             line: 0,
@@ -269,6 +303,8 @@ impl Lines {
             ended: true,
             leaves_unfinished: false,
             unfinished: Arc::default(),
+            refused,
+            is_rows,
         }
     }
 
@@ -286,7 +322,13 @@ impl Lines {
 
     /// Lines from bytes in memory, for tests and the demonstration.
     pub fn from_reader(name: &str, reader: Box<dyn BufRead + Send>) -> Self {
-        Self::over(Path::new(name), reader, Arc::default(), None)
+        let begun = JsonLines {
+            lines: reader,
+            refused: RefusedLines::default(),
+            is_rows: false,
+            plain_from: None,
+        };
+        Self::over(Path::new(name), begun, Arc::default(), None)
     }
 
     /// Bytes read so far of the file as it lies on disk.
@@ -357,6 +399,9 @@ impl Lines {
                 }
             }
         }
+        for (line, why) in self.refused.take_up_to(self.line) {
+            batch.refused.insert((line.saturating_sub(batch.first_line)) as usize, why);
+        }
         batch.end = Place { line: self.line, offset: self.offset };
         Ok((count > 0).then_some(batch))
     }
@@ -391,7 +436,7 @@ impl Lines {
     fn leaves(&self, line: &[u8]) -> bool {
         self.leaves_unfinished
             && line.last().is_some_and(|byte| *byte != b'\n')
-            && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_err()
+            && (self.is_rows || serde_json::from_slice::<serde::de::IgnoredAny>(line).is_err())
     }
 
     /// Appends one line with its end; of a line beyond the cap only the start. Returns its full length,
@@ -441,9 +486,12 @@ impl Lines {
             return Ok(Identity::default());
         }
         let mut lines = Self::open(path)?;
-        let mut head = vec![0; IDENTITY_BYTES];
-        let n = read_up_to(&mut lines.reader, &mut head).unwrap_or(0);
-        Ok(Identity::of(&head[..n]))
+        let mut head = head(&mut lines.reader, IDENTITY_BYTES);
+        if lines.is_rows && head.len() < IDENTITY_BYTES {
+            // A last row that is still being written becomes another line.
+            head.truncate(head.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1));
+        }
+        Ok(Identity::of(&head))
     }
 }
 
@@ -460,6 +508,20 @@ impl Identity {
     fn of(bytes: &[u8]) -> Self {
         Self { bytes: bytes.len(), sha256: Sha256::digest(bytes).into() }
     }
+}
+
+/// The first bytes, as many as can be read: a damaged archive is known by those before the damage.
+fn head(reader: &mut impl Read, bytes: usize) -> Vec<u8> {
+    let (mut head, mut filled) = (vec![0; bytes], 0);
+    while filled < bytes {
+        match reader.read(&mut head[filled..]) {
+            Ok(n) if n > 0 => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            _ => break,
+        }
+    }
+    head.truncate(filled);
+    head
 }
 
 fn read_up_to(reader: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
@@ -494,10 +556,12 @@ fn begin_error(path: &Path, failed: Failed) -> SourceError {
     }
 }
 
-type Begun = (Box<dyn BufRead + Send>, Option<u64>);
-
-/// A file's lines from the first, and where they begin if they are the file's own bytes.
-fn begin(path: &Path, length: u64, raw_read: Arc<AtomicU64>) -> Result<Begun, SourceError> {
+/// A file's lines from the first.
+fn begin(
+    path: &Path,
+    length: u64,
+    raw_read: Arc<AtomicU64>,
+) -> Result<JsonLines<'static>, SourceError> {
     let mut file = File::open(path).map_err(|e| open_error(path, e, READABLE))?;
     let mut magic = [0u8; 4];
     // A pipe has a name, too, and cannot be gone back in: what was read is put before the rest.
@@ -505,14 +569,17 @@ fn begin(path: &Path, length: u64, raw_read: Arc<AtomicU64>) -> Result<Begun, So
     if forms::is_parquet(&magic[..n]) {
         let rows = forms::parquet_rows(file, length, raw_read)
             .map_err(|refused| begin_error(path, Failed::Refused(refused)))?;
-        return Ok((Box::new(BufReader::with_capacity(1 << 18, rows)), None));
+        return Ok(JsonLines {
+            lines: Box::new(BufReader::with_capacity(1 << 18, rows)),
+            refused: RefusedLines::default(),
+            is_rows: true,
+            plain_from: None,
+        });
     }
     raw_read.store(n as u64, Ordering::Relaxed);
     let counting = Counting { inner: file, read: raw_read };
     let whole = io::Cursor::new(magic[..n].to_vec()).chain(counting);
-    let read =
-        forms::read(BufReader::with_capacity(1 << 18, whole)).map_err(|e| begin_error(path, e))?;
-    Ok((read.lines, read.plain_from))
+    forms::read(BufReader::with_capacity(1 << 18, whole)).map_err(|e| begin_error(path, e))
 }
 
 fn next_byte(reader: &mut impl Read) -> Option<u8> {
@@ -521,184 +588,4 @@ fn next_byte(reader: &mut impl Read) -> Option<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-
-    fn all(lines: &mut Lines) -> Vec<(u64, String)> {
-        let mut out = Vec::new();
-        while let Some(batch) = lines.next_batch(3).unwrap() {
-            for (i, (start, end, _)) in batch.lines.iter().enumerate() {
-                let text = String::from_utf8_lossy(&batch.bytes[*start..*end]).into_owned();
-                out.push((batch.first_line + i as u64, text));
-            }
-        }
-        out
-    }
-
-    #[test]
-    fn plain_gzip_and_zstd_give_the_same_lines_and_can_be_resumed() {
-        let dir = tempfile::tempdir().unwrap();
-        let text: String = (0..100).map(|i| format!("line {i}\r\n")).collect();
-        let plain = dir.path().join("a");
-        std::fs::write(&plain, &text).unwrap();
-        let gz = dir.path().join("b");
-        let mut e = flate2::write::GzEncoder::new(File::create(&gz).unwrap(), Default::default());
-        e.write_all(text.as_bytes()).unwrap();
-        e.finish().unwrap();
-        let zst = dir.path().join("c");
-        std::fs::write(&zst, zstd::encode_all(text.as_bytes(), 1).unwrap()).unwrap();
-        for path in [&plain, &gz, &zst] {
-            let want = all(&mut Lines::open(path).unwrap());
-            assert_eq!(want.len(), 100);
-            assert_eq!(want[41], (42, "line 41".into()));
-            let mut first = Lines::open(path).unwrap();
-            let place = first.next_batch(37).unwrap().unwrap().end;
-            let identity = Lines::identify(path).unwrap();
-            let mut resumed = Lines::open_at(path, place, Some(&identity)).unwrap();
-            assert_eq!(all(&mut resumed), want[37..]);
-        }
-        let other = dir.path().join("d");
-        std::fs::write(&other, text.replace("line 3", "line X")).unwrap();
-        let mut first = Lines::open(&plain).unwrap();
-        let place = first.next_batch(37).unwrap().unwrap().end;
-        let refused = Lines::open_at(&other, place, Some(&Lines::identify(&plain).unwrap()));
-        assert!(matches!(refused, Err(SourceError::OtherFile { .. })));
-    }
-
-    fn file(text: &[u8]) -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("events");
-        std::fs::write(&path, text).unwrap();
-        (folder, path)
-    }
-
-    #[test]
-    fn a_file_of_any_form_is_resumed_where_it_was_left() {
-        let text: String = (0..50).map(|i| format!("{{\"n\":{i}}}\n")).collect();
-        let array = format!("[{}]", text.trim_end().replace('\n', ",\n"));
-        let csv: String =
-            std::iter::once("n,m\n".into()).chain((0..50).map(|i| format!("{i},x\n"))).collect();
-        let marked = [&[0xef, 0xbb, 0xbf], text.as_bytes()].concat();
-        let forms = [
-            text.as_bytes(),
-            &marked,
-            array.as_bytes(),
-            csv.as_bytes(),
-            text.trim_end().as_bytes(),
-        ];
-        for bytes in forms {
-            let (_folder, path) = file(bytes);
-            let want = all(&mut Lines::open(&path).unwrap());
-            assert_eq!(want.len(), 50);
-            let identity = Lines::identify(&path).unwrap();
-            for lines_max in [1, 37, 50] {
-                let mut first = Lines::open(&path).unwrap();
-                let place = first.next_batch(lines_max).unwrap().unwrap().end;
-                let mut resumed = Lines::open_at(&path, place, Some(&identity)).unwrap();
-                assert_eq!(all(&mut resumed), want[lines_max..], "behind {lines_max}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_file_that_shrank_is_refused_in_every_form() {
-        let text: String = (0..500).map(|i| format!("{{\"n\":{i}}}\n")).collect();
-        let (_folder, path) = file(text.as_bytes());
-        let mut lines = Lines::open(&path).unwrap();
-        let place = lines.next_batch(400).unwrap().unwrap().end;
-        let (_other, head) = file(&text.as_bytes()[..100]);
-        let identity = Lines::identify(&head).unwrap();
-        for length in [100, place.offset as usize - 1] {
-            let cut = &text.as_bytes()[..length];
-            for bytes in [cut.to_vec(), zstd::encode_all(cut, 1).unwrap()] {
-                std::fs::write(&path, bytes).unwrap();
-                let refused = Lines::open_at(&path, place, Some(&identity)).err().unwrap();
-                assert!(matches!(refused, SourceError::Shrunk { .. }), "{length}: {refused}");
-            }
-        }
-        std::fs::write(&path, &text.as_bytes()[..place.offset as usize]).unwrap();
-        assert!(all(&mut Lines::open_at(&path, place, Some(&identity)).unwrap()).is_empty());
-    }
-
-    #[test]
-    fn a_last_line_without_its_end_is_read_once_it_is_whole() {
-        let whole = "{\"n\":0}\n{\"n\":1}\r\n{\"n\":2}\n";
-        let want = all(&mut Lines::from_reader("memory", Box::new(io::Cursor::new(whole))));
-        for length in 1..=whole.len() {
-            let (_folder, path) = file(&whole.as_bytes()[..length]);
-            let mut lines = Lines::open(&path).unwrap().leaving_unfinished();
-            let (mut place, mut read) = (Place::default(), Vec::new());
-            while let Some(batch) = lines.next_batch(2).unwrap() {
-                place = batch.end;
-                for (i, (start, end, _)) in batch.lines.iter().enumerate() {
-                    let text = String::from_utf8_lossy(&batch.bytes[*start..*end]).into_owned();
-                    read.push((batch.first_line + i as u64, text));
-                }
-            }
-            let left = length as u64 - place.offset;
-            assert_eq!(lines.unfinished().load(Ordering::Relaxed), left, "{length}");
-            std::fs::write(&path, whole).unwrap();
-            let rest = Lines::open_at(&path, place, None).unwrap().leaving_unfinished();
-            read.extend(all(&mut { rest }));
-            assert_eq!(read, want, "cut at {length}");
-        }
-    }
-
-    #[test]
-    fn a_line_beyond_the_cap_is_cut_but_its_length_is_known() {
-        let long = "x".repeat(10 << 20);
-        let text = format!("a\n{long}\nb");
-        let mut lines = Lines::from_reader("memory", Box::new(io::Cursor::new(text)));
-        let batch = lines.next_batch(10).unwrap().unwrap();
-        assert_eq!(batch.lines.len(), 3);
-        assert_eq!(batch.lines[1].2, 10 << 20);
-        assert_eq!(batch.sha256(1), <[u8; 32]>::from(Sha256::digest(&long)));
-        assert_eq!(batch.sha256(2), <[u8; 32]>::from(Sha256::digest(b"b")));
-        assert!(batch.bytes.len() < 2 << 20);
-        assert_eq!(&batch.bytes[batch.lines[2].0..batch.lines[2].1], b"b");
-    }
-
-    #[test]
-    fn many_long_lines_make_small_batches() {
-        let text = format!("{}\r\n", "y".repeat(900_000)).repeat(20);
-        let mut lines = Lines::from_reader("memory", Box::new(io::Cursor::new(text)));
-        let mut seen = 0;
-        while let Some(batch) = lines.next_batch(512).unwrap() {
-            assert!(batch.bytes.len() < BATCH_BYTES_MAX + MESSAGE_BYTES_MAX + 2);
-            assert!(batch.lines.iter().all(|l| l.2 == 900_000));
-            seen += batch.lines.len();
-        }
-        assert_eq!(seen, 20);
-    }
-
-    #[test]
-    fn a_folder_an_absent_file_and_a_broken_archive_are_clear_errors() {
-        let dir = tempfile::tempdir().unwrap();
-        let error =
-            |r: Result<Lines, SourceError>| r.err().map(|e| e.to_string()).unwrap_or_default();
-        assert!(error(Lines::open(dir.path())).contains("folder"));
-        assert!(error(Lines::open(&dir.path().join("none"))).contains("cannot open"));
-        let text: String = (0..100_000).map(|i| format!("line {i}\n")).collect();
-        let mut e = flate2::write::GzEncoder::new(Vec::new(), Default::default());
-        e.write_all(text.as_bytes()).unwrap();
-        let mut bytes = e.finish().unwrap();
-        bytes.truncate(bytes.len() / 2);
-        let cut = dir.path().join("cut.gz");
-        std::fs::write(&cut, bytes).unwrap();
-        let mut lines = Lines::open(&cut).unwrap();
-        let mut seen = 0;
-        let broken = loop {
-            match lines.next_batch(1000) {
-                Ok(Some(batch)) => seen += batch.lines.len(),
-                Ok(None) => break None,
-                Err(e) => break Some(e.to_string()),
-            }
-        };
-        assert!(seen > 10_000);
-        assert!(broken.unwrap().contains("cannot be read beyond line"));
-        let empty = dir.path().join("empty");
-        std::fs::write(&empty, "").unwrap();
-        assert!(Lines::open(&empty).unwrap().next_batch(10).unwrap().is_none());
-    }
-}
+mod tests;

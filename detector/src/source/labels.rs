@@ -17,6 +17,8 @@ pub struct LabelFile {
     order: Vec<(i64, usize, u32)>,
     next: usize,
     rejects: Vec<Dead>,
+    /// Whether any line is a label, later than is asked for or not.
+    has_any: bool,
     faults: Faults,
     /// Over the labels taken so far.
     taken: Sha256,
@@ -32,7 +34,18 @@ impl LabelFile {
         decoder: &Decoder,
         until_ms: Option<i64>,
     ) -> Result<Self, SourceError> {
-        Self::read(Lines::open(path)?, decoder, until_ms)
+        let read = Self::read(Lines::open(path)?, decoder, until_ms)?;
+        if !read.has_any
+            && let Some(first) = read.rejects.first()
+        {
+            return Err(SourceError::NoLabel {
+                path: path.display().to_string(),
+                count: read.rejects.len(),
+                line: first.source.offset,
+                why: first.reject.detail.to_string(),
+            });
+        }
+        Ok(read)
     }
 
     /// As [`Self::load`], of lines from anywhere.
@@ -52,7 +65,12 @@ impl LabelFile {
                     continue;
                 }
                 out.faults.begin(batch.first_line + i as u64);
-                match decoder.count_label(message, &mut out.faults) {
+                let read = match batch.refused(i) {
+                    Some(reject) => Err(reject),
+                    None => decoder.count_label(message, &mut out.faults),
+                };
+                out.has_any |= read.is_ok();
+                match read {
                     Ok(label) if until_ms.is_some_and(|until| label.ts_ms > until) => {}
                     Ok(label) => {
                         out.order.push((label.ts_ms, out.bytes.len(), message.len() as u32));

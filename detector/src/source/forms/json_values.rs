@@ -53,7 +53,9 @@ impl<R: BufRead> Values<R> {
                 self.take(byte);
             }
             (Place::Behind, _) if byte.is_ascii_whitespace() => {}
-            // What follows an array is no event: a line by itself, to be rejected.
+            // Several arrays, one behind the other.
+            (Place::Behind, b'[') => self.place = Place::Between,
+            // What else follows an array is no event: a line by itself, to be rejected.
             (Place::Behind, _) => {
                 self.in_array = false;
                 self.place = Place::Value;
@@ -100,6 +102,10 @@ impl<R: BufRead> Values<R> {
         }
     }
 
+    fn cut_off(&self) -> io::Error {
+        io::Error::new(io::ErrorKind::UnexpectedEof, "the array has no end `]`")
+    }
+
     fn end(&mut self) {
         while self.out.last() == Some(&b' ') {
             self.out.pop();
@@ -117,7 +123,8 @@ impl<R: BufRead> Read for Values<R> {
             while self.out.is_empty() {
                 let available = self.inner.fill_buf()?;
                 if available.is_empty() {
-                    return Ok(0);
+                    let is_open = self.in_array && self.place != Place::Behind;
+                    return if is_open { Err(self.cut_off()) } else { Ok(0) };
                 }
                 let chunk = available[..available.len().min(CHUNK_BYTES)].to_vec();
                 self.inner.consume(chunk.len());
@@ -158,13 +165,26 @@ mod tests {
             ),
             ("[1, \"two\", null]", "1\n\"two\"\nnull\n"),
             ("{\n\"a\": 1\n}\n{\n\"b\": 2\n}\n", "{ \"a\": 1 }\n{ \"b\": 2 }\n"),
-            // Cut off: the last value has no end.
-            ("[{\"a\":1},{\"b\":", "{\"a\":1}\n{\"b\":"),
+            ("[{\"a\":1}]\n[{\"b\":2},{\"c\":3}]\n[]", "{\"a\":1}\n{\"b\":2}\n{\"c\":3}\n"),
             ("[{\"a\":1}] x\n", "{\"a\":1}\nx\n"),
             ("[{\"a\":\"x\ny\"}]", "{\"a\":\"x y\"}\n"),
         ];
         for (text, wanted) in table {
             assert_eq!(lines(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_array_that_is_cut_off_is_an_error_behind_its_last_value() {
+        for text in
+            ["[", "[{\"a\":1},", "[{\"a\":1}", "[{\"a\":1},{\"b\":", "[{\"a\":1}]\n[{\"b\":2}"]
+        {
+            let mut out = Vec::new();
+            let inner = io::BufReader::with_capacity(3, text.as_bytes());
+            let failed = Values::new(inner).read_to_end(&mut out).expect_err(text);
+            assert_eq!(failed.kind(), io::ErrorKind::UnexpectedEof, "{text}");
+            let whole = out.iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(whole, text.matches('}').count(), "{text}");
         }
     }
 }

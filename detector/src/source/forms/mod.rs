@@ -11,7 +11,9 @@ mod parquet;
 
 pub(super) use self::parquet::rows as parquet_rows;
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Buffer behind each step of reading.
 const BUFFER_BYTES: usize = 1 << 18;
@@ -37,10 +39,40 @@ impl Refused {
     }
 }
 
+/// Lines that stand for what is no event, and why: noted by what makes lines, taken by who reads them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RefusedLines(Arc<Mutex<BTreeMap<u64, String>>>);
+
+impl RefusedLines {
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<u64, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, line: u64, why: String) {
+        self.locked().insert(line, why);
+    }
+
+    /// Those up to a line that were not taken yet.
+    pub fn take_up_to(&self, line: u64) -> BTreeMap<u64, String> {
+        let mut all = self.locked();
+        let later = all.split_off(&(line + 1));
+        std::mem::replace(&mut all, later)
+    }
+
+    #[cfg(test)]
+    fn all(&self) -> Vec<(u64, String)> {
+        self.locked().iter().map(|(line, why)| (*line, why.clone())).collect()
+    }
+}
+
 /// A file's lines of JSON, and how they come about.
 pub(super) struct JsonLines<'a> {
     /// One JSON object a line.
     pub lines: Box<dyn BufRead + Send + 'a>,
+    /// Lines that are none, by number.
+    pub refused: RefusedLines,
+    /// Lines are made of rows: nothing in a last one without its end says whether it is whole.
+    pub is_rows: bool,
     /// Where the lines begin in the file, if they are its own bytes: a place in them can be seeked.
     pub plain_from: Option<u64>,
 }
@@ -64,23 +96,20 @@ pub(super) fn read<'a, R: BufRead + Send + 'a>(mut raw: R) -> Result<JsonLines<'
     let is_zstd = is_zstd(head);
     if is_gzip(head) {
         let inner = BufReader::with_capacity(BUFFER_BYTES, gzip::Members::new(raw));
-        return unpacked(inner, "gzip").map(|lines| JsonLines { lines, plain_from: None });
+        return unpacked(inner, "gzip");
     }
     if is_zstd {
         let mut decoder = zstd::Decoder::with_buffer(raw)?;
         decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
         let inner = BufReader::with_capacity(BUFFER_BYTES, decoder);
-        return unpacked(inner, "zstd").map(|lines| JsonLines { lines, plain_from: None });
+        return unpacked(inner, "zstd");
     }
     text(raw)
 }
 
 /// What lies in a compressed file.
-fn unpacked<'a, R: BufRead + Send + 'a>(
-    inner: R,
-    name: &str,
-) -> Result<Box<dyn BufRead + Send + 'a>, Failed> {
-    text(inner).map(|read| read.lines).map_err(|e| match e {
+fn unpacked<'a, R: BufRead + Send + 'a>(inner: R, name: &str) -> Result<JsonLines<'a>, Failed> {
+    text(inner).map(|read| JsonLines { plain_from: None, ..read }).map_err(|e| match e {
         Failed::Refused(Refused { found, hint }) => {
             Failed::Refused(Refused::new(format!("{found} in {name}"), hint))
         }
@@ -98,16 +127,18 @@ fn text<'a, R: BufRead + Send + 'a>(mut raw: R) -> Result<JsonLines<'a>, Failed>
     let form = Form::of(&head);
     let whole = Cursor::new(head).chain(raw);
     let buffered = |inner| Box::new(BufReader::with_capacity(BUFFER_BYTES, inner));
+    let (refused, is_rows) = (RefusedLines::default(), matches!(form, Form::Csv { .. }));
     let lines: Box<dyn BufRead + Send + 'a> = match form {
         Form::Lines => {
-            return Ok(JsonLines { lines: Box::new(whole), plain_from: Some(mark as u64) });
+            let lines = Box::new(whole);
+            return Ok(JsonLines { lines, refused, is_rows, plain_from: Some(mark as u64) });
         }
         Form::Values => buffered(Box::new(json_values::Values::new(whole)) as Box<dyn Read + Send>),
-        Form::Csv { delimiter } => {
-            buffered(Box::new(csv::Rows::new(whole, delimiter).map_err(Failed::Refused)?))
-        }
+        Form::Csv { delimiter } => buffered(Box::new(
+            csv::Rows::new(whole, delimiter, refused.clone()).map_err(Failed::Refused)?,
+        )),
     };
-    Ok(JsonLines { lines, plain_from: None })
+    Ok(JsonLines { lines, refused, is_rows, plain_from: None })
 }
 
 /// Forms of text.
@@ -205,7 +236,10 @@ fn foreign(head: &[u8]) -> Option<Refused> {
         [0, first, ..] if *first != 0 && zero(2) => {
             ("text in UTF-16 without a byte order mark", UTF_8)
         }
-        _ if head.contains(&0) => ("no text: it has bytes that are zero", CONVERT),
+        // What looks like JSON is read line by line: one odd line refuses no file.
+        _ if head.contains(&0) && !head.trim_ascii_start().starts_with(b"{") => {
+            ("no text: it has bytes that are zero", CONVERT)
+        }
         _ => return None,
     };
     Some(Refused::new(found, hint))
@@ -310,7 +344,13 @@ mod tests {
 
     #[test]
     fn what_is_not_recognised_is_left_to_the_decoder_line_by_line() {
-        for text in ["not json\n{\"ts\":1}\n", "12345\n", "\"text\"\n", "{\"ts\":1\n}\n"] {
+        for text in [
+            "{\"ts\":1,\"a\":\"\0\"}\n{}\n",
+            "not json\n{\"ts\":1}\n",
+            "12345\n",
+            "\"text\"\n",
+            "{\"ts\":1\n}\n",
+        ] {
             assert_eq!(lines(text.as_bytes()).unwrap(), text);
         }
     }

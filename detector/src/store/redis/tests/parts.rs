@@ -56,7 +56,7 @@ fn where_to_start_from() {
         Err(Refusal::AheadOfOutputs { state: 7, outputs: 6, .. })
     ));
     assert!(matches!(decide(std::slice::from_ref(&ahead), None), Err(Refusal::NoOutputs { .. })));
-    // A later one that took nothing; or of which it cannot be told, since what it stands at is gone.
+    // A later one that took nothing; or of which it cannot be told, since its offset no longer exists.
     assert_eq!(decide(&[header(&[(1, 1, 5)])], None), from(1, 1, 5));
     assert!(matches!(decide(&[header(&[(1, 1, 4)])], None), Err(Refusal::NoOutputs { .. })));
     assert!(matches!(
