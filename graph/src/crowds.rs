@@ -13,7 +13,7 @@ const MEMBER_BYTES: usize = 8;
 pub(crate) struct Crowds {
     of: BTreeMap<Node, BTreeSet<u32>>,
     members: usize,
-    /// In a trial: who was added (true) or taken out.
+    /// In a trial: members added (true) or removed.
     log: Option<Vec<(Node, u32, bool)>>,
 }
 

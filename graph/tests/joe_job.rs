@@ -1,4 +1,4 @@
-//! Who was first is not judged by who came later: every column about others' labels, with a joe-job and its control.
+//! The first members are not judged by later ones: every column about others' labels, with a joe-job and its control.
 
 use graph::{GraphConfig, KindRules, LinkGraph, Node};
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ impl Story<'_> {
             graph.set_bad(newcomer, self.labelled);
             graph.refresh_suspicion(newcomer);
         }
-        // The viewer goes on as ever.
+        // The viewer continues as before.
         for node in EVERYTHING {
             graph.touch(VIEWER, node, 100 * DAY_MS);
         }
@@ -137,7 +137,7 @@ fn those_who_were_there_before_the_viewer_move_every_column_of_held_things() {
 }
 
 #[test]
-fn copyable_things_alone_move_no_column_whoever_came_first() {
+fn copyable_things_alone_move_no_column_in_any_order_of_arrival() {
     for day in [70, 90, 99] {
         let story = Story { viewer_day: day, newcomers_day: 90, shared: &COPYABLE, labelled: true };
         assert_eq!(raised(&story), [""; 0], "{day}");

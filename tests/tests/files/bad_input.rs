@@ -13,7 +13,7 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 /// A configuration that knows enough names for all tables here.
-const CONFIG: &str = "
+pub const CONFIG: &str = "
 [events]
 types = [\"login\"]
 [attributes.amount]
@@ -22,9 +22,9 @@ type = \"number\"
 strong = true
 ";
 
-const RUN: &str = "run --config conf.toml --output a --scores-out s --dead-letters d --json";
+pub const RUN: &str = "run --config conf.toml --output a --scores-out s --dead-letters d --json";
 
-fn event(ts: i64, rest: &str) -> Vec<u8> {
+pub fn event(ts: i64, rest: &str) -> Vec<u8> {
     format!(r#"{{"ts":{ts},"type":"login","account":"u1"{rest}}}"#).into_bytes()
 }
 
@@ -272,6 +272,18 @@ fn own_clock_ahead_once_does_not_hide_a_burst() {
                 (&"suspend".into(), &"spammer".into()),
                 "{case}"
             );
+        }
+        // Several in front of everything, of one account or of two.
+        for (ahead, accounts) in [(2, 1), (10, 1), (2, 2), (10, 2)] {
+            let wrong = (0..ahead).map(|n| {
+                line(format!("w{n}"), t + lead_ms + n * 1_000, &format!("ahead{}", n % accounts))
+            });
+            let burst = (0..60).map(|n| line(format!("e{n}"), t + n * 1_000, "spammer"));
+            s.write("in", wrong.chain(burst).collect::<Vec<_>>().join("\n"));
+            s.run("run --config conf.toml --input in --output a").good();
+            let actions = s.lines("a");
+            let suspended = actions.iter().filter(|a| a["account"] == "spammer").count();
+            assert_eq!(suspended, 1, "{lead_ms} ms, {ahead} of {accounts} accounts: {actions:?}");
         }
     }
 }

@@ -3,8 +3,10 @@
 mod bad_input;
 mod cli;
 mod exit_codes;
+mod forms;
 mod golden;
 mod init;
+mod outputs;
 mod privacy;
 mod resume;
 mod same;

@@ -38,7 +38,7 @@ fn a_state_belongs_to_one_input_configuration_and_set_of_outputs() {
     refused(
         &s,
         &RUN.replace("--input events", "--input short"),
-        &["short", "is not the file", "hint: "],
+        &["short", "was cut or replaced", "hint: "],
     );
     refused(
         &s,

@@ -177,7 +177,7 @@ fn forged_records_change_nothing_and_are_named() {
         assert_eq!(found, expected, "{delivery}: actions");
         third.kill();
 
-        // Made anew from the topics, with the state still in Redis: what is not ours is known there, too.
+        // Rebuilt from the topics, with the state still in Redis: what is not ours is known there, too.
         let mut fourth = setup.start_as(&["--rebuild-from", "earliest"], &never);
         fourth.idle();
         assert_eq!(last_actions(&fourth, &accounts), known, "{delivery}: after a rebuild");
